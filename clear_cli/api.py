@@ -1,0 +1,246 @@
+"""The Python API: fit, apply, run and inspect, with the names and the defaults of the commands.
+
+Embeddings are a mapping from modality to an array (n, d) or to a path. One call takes arrays or paths, not both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clear_cli import __version__
+from clear_cli.artifact import Artifact, read_artifact, write_artifact
+from clear_cli.config import FitOptions, Input, Machine, OnInvalid, PerModality, read_rank, read_strength
+from clear_cli.embeddings import open_source
+from clear_cli.embeddings.align import align
+from clear_cli.embeddings.arrays import ArrayRows
+from clear_cli.embeddings.base import Rows
+from clear_cli.errors import ClearError, UsageError
+from clear_cli.projector import Projector
+from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK
+from clear_cli.workflow import usecases
+from clear_cli.workflow.document import fit_document
+from clear_cli.workflow.fitting import fit_rows
+from clear_cli.workflow.inspecting import inspect
+from clear_cli.workflow.job import Published
+
+__all__ = ["ClearError", "Fit", "apply", "fit", "inspect", "load", "run"]
+
+Floats = npt.NDArray[np.floating[Any]]
+PathLike = str | Path
+Embeddings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Projectors by modality, and what was found on the way.
+
+    Attributes:
+        projectors: One per modality.
+        diagnostics: As in `diagnostics.json`; empty for a fit that was loaded.
+    """
+
+    projectors: dict[str, Projector]
+    diagnostics: dict[str, Any]
+
+    def save(self, path: PathLike) -> None:
+        """Write the projectors as one safetensors file."""
+        write_artifact(Path(path), self.projectors, {"version": __version__})
+
+
+def fit(
+    embeddings: Embeddings,
+    *,
+    ids: Mapping[str, Any] | None = None,
+    rank: Any = None,
+    strength: Any = None,
+    max_rank: int = DEFAULT_MAX_RANK,
+    fit_items: PathLike | None = None,
+    on_invalid: OnInvalid = "error",
+    embedding_column: Any = None,
+    id_column: Any = None,
+    threads: int | None = None,
+) -> Fit:
+    """Fit the shared subspace of two or more modalities. Nothing is written.
+
+    Args:
+        embeddings: Per modality an array (n, d) of floats, or a path. Without ids, row i of every array is item i.
+        ids: Per modality the item ids: a sequence for an array, an id file for an NPY path.
+        rank: Directions to remove: 16, "90%", or a mapping by modality. None: 90 % of the energy, at most a quarter
+            of the smallest dimension.
+        strength: 0 to 1, or a mapping by modality. None: 1.
+        max_rank: Directions kept, so that the rank can be changed when applying.
+        fit_items: File of the ids to fit on.
+        on_invalid: "error" or "keep" for rows with NaN or infinity.
+        embedding_column: For paths: the column or dataset, or a mapping by modality.
+        id_column: For paths: the ids, or a mapping by modality.
+        threads: Threads for arithmetic; the result does not depend on it.
+
+    Raises:
+        ClearError: See the command line reference.
+    """
+    if len(embeddings) < 2:
+        raise UsageError(f"redundancy is between modalities, and there is only {len(embeddings)}")
+    options = _options(embeddings, rank, strength, max_rank, fit_items, on_invalid)
+    sources: dict[str, Rows] = {}
+    if _are_arrays(embeddings):
+        sources = {name: ArrayRows(x, modality=name, ids=(ids or {}).get(name)) for name, x in embeddings.items()}
+    else:
+        for one in _inputs(embeddings, ids, embedding_column, id_column):
+            sources[one.modality] = open_source(
+                one.path,
+                modality=one.modality,
+                embedding_column=one.embedding_column,
+                id_column=one.id_column,
+                ids=one.ids,
+            )
+    fitted = fit_rows(sources, align(sources, options.fit_items), options, _machine(threads))
+    return Fit(fitted.projectors, fit_document(sources, fitted))
+
+
+def apply(
+    fitted: Fit | PathLike,
+    embeddings: Embeddings,
+    *,
+    out: PathLike | None = None,
+    rank: Any = None,
+    strength: Any = None,
+    ids: Mapping[str, PathLike] | None = None,
+    on_invalid: OnInvalid = "error",
+    embedding_column: Any = None,
+    id_column: Any = None,
+    name: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+) -> dict[str, Floats] | Published:
+    """Project modalities, one alone or several; they need not share items.
+
+    Args:
+        fitted: A fit, or the path of a projector or of an output directory.
+        embeddings: Per modality an array (n, d), or a path.
+        out: For paths: the directory to publish.
+        rank: Another rank than that of the fit, also by modality.
+        strength: Another strength, also by modality.
+        ids: As in `fit`.
+        on_invalid: As in `fit`.
+        embedding_column: As in `fit`.
+        id_column: As in `fit`.
+        threads: As in `fit`.
+        name: For paths: another file name in the output, by modality.
+        overwrite: Replace an output of an earlier run.
+
+    Returns:
+        For arrays: projected arrays of the same types. For paths: what was published.
+
+    Raises:
+        ClearError: See the command line reference.
+    """
+    names = list(embeddings)
+    ranks = PerModality.of(rank, read_rank, None, names, "rank")
+    strengths = PerModality.of(strength, read_strength, None, names, "strength")
+    if not _are_arrays(embeddings):
+        if out is None or isinstance(fitted, Fit):
+            raise UsageError(
+                "files are written from a saved projector to a directory", fix="apply(path, {...}, out=...)"
+            )
+        return usecases.apply(
+            Path(fitted),
+            _inputs(embeddings, ids, embedding_column, id_column, name),
+            Path(out),
+            rank=ranks,
+            strength=strengths,
+            on_invalid=on_invalid,
+            overwrite=overwrite,
+            machine=_machine(threads),
+        )
+    artifact = Artifact(fitted.projectors, {}) if isinstance(fitted, Fit) else read_artifact(Path(fitted))
+    return {
+        modality: usecases.limited(artifact, modality, ranks, strengths).transform(np.asarray(x))
+        for modality, x in embeddings.items()
+    }
+
+
+def run(
+    embeddings: Mapping[str, PathLike],
+    out: PathLike,
+    *,
+    ids: Mapping[str, PathLike] | None = None,
+    rank: Any = None,
+    strength: Any = None,
+    max_rank: int = DEFAULT_MAX_RANK,
+    fit_items: PathLike | None = None,
+    on_invalid: OnInvalid = "error",
+    embedding_column: Any = None,
+    id_column: Any = None,
+    name: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+) -> Published:
+    """Fit modalities and write them again without what they share: the command `clear-cli run`.
+
+    The arguments are those of `fit` and `apply`.
+
+    Raises:
+        ClearError: See the command line reference.
+    """
+    return usecases.run(
+        _inputs(embeddings, ids, embedding_column, id_column, name),
+        Path(out),
+        _options(embeddings, rank, strength, max_rank, fit_items, on_invalid),
+        overwrite=overwrite,
+        machine=_machine(threads),
+    )
+
+
+def load(path: PathLike) -> Fit:
+    """Projectors from a safetensors file, or from an output directory.
+
+    Raises:
+        DataError: Not there, not ours, damaged, or of a later format.
+    """
+    return Fit(read_artifact(Path(path)).projectors, {})
+
+
+def _are_arrays(embeddings: Embeddings) -> bool:
+    paths = [isinstance(one, (str, Path)) for one in embeddings.values()]
+    if any(paths) and not all(paths):
+        raise UsageError("some embeddings are arrays and some are paths", fix="give all as arrays or all as paths")
+    return not any(paths)
+
+
+def _options(
+    embeddings: Embeddings, rank: Any, strength: Any, max_rank: int, fit_items: PathLike | None, on_invalid: OnInvalid
+) -> FitOptions:
+    return FitOptions(
+        rank=PerModality.of(rank, read_rank, DEFAULT_RANK, embeddings, "rank"),
+        strength=PerModality.of(strength, read_strength, 1.0, embeddings, "strength"),
+        max_rank=max_rank,
+        on_invalid=on_invalid,
+        fit_items=None if fit_items is None else Path(fit_items),
+    )
+
+
+def _inputs(
+    embeddings: Embeddings,
+    ids: Any,
+    embedding_column: Any,
+    id_column: Any,
+    name: Mapping[str, str] | None = None,
+) -> list[Input]:
+    embedding = PerModality.of(embedding_column, str, None, embeddings, "embedding_column")
+    key = PerModality.of(id_column, str, None, embeddings, "id_column")
+    files = PerModality.of(ids, Path, None, embeddings, "ids")
+    names = PerModality.of(name, str, None, embeddings, "name")
+    return [
+        Input(modality, Path(path), embedding[modality], key[modality], files[modality], names[modality])
+        for modality, path in embeddings.items()
+    ]
+
+
+def _machine(threads: int | None) -> Machine:
+    return Machine() if threads is None else Machine(threads=threads)

@@ -1,0 +1,124 @@
+"""The fitted projectors on disk: one safetensors file, readable without this package.
+
+Per modality, float64 unless noted:
+
+    <modality>.mean          (d,)        column means of the fit
+    <modality>.directions    (d, k_max)  orthonormal, ordered; the first `rank` are removed
+    <modality>.spectrum      (r,)        all singular values
+    <modality>.rank          ()  int64
+    <modality>.strength      ()
+    <modality>.scale         ()          factor on the projected rows
+    <modality>.placeholders  (p, d)      filler rows of the fit, in the type of its input
+
+The metadata holds one JSON object under "clear_cli": the format version and where the fit came from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from clear_cli.errors import DataError
+from clear_cli.projector import Projector
+
+FORMAT = "clear_cli.projector"
+FORMAT_VERSION = 1
+FIELDS = ("mean", "directions", "spectrum", "rank", "strength", "scale", "placeholders")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Projectors of one fit, by modality, and the provenance that was stored with them."""
+
+    projectors: dict[str, Projector]
+    provenance: dict[str, Any]
+
+
+def write_artifact(path: Path, projectors: Mapping[str, Projector], provenance: Mapping[str, Any]) -> None:
+    """Write projectors; the same projectors and provenance give the same bytes."""
+    tensors: dict[str, Any] = {}
+    for name, projector in projectors.items():
+        tensors |= {
+            f"{name}.mean": projector.mean,
+            f"{name}.directions": projector.directions,
+            f"{name}.spectrum": projector.spectrum,
+            f"{name}.rank": np.int64(projector.rank),
+            f"{name}.strength": np.float64(projector.strength),
+            f"{name}.scale": np.float64(projector.scale),
+            f"{name}.placeholders": projector.placeholders.reshape(-1, projector.dim),
+        }
+    # One metadata key: the library does not promise an order for several.
+    header = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "modalities": list(projectors),
+        **provenance,
+    }
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    # ascontiguousarray makes scalars one-dimensional.
+    arrays = {name: array.reshape(np.shape(tensors[name])) for name, array in arrays.items()}
+    path.write_bytes(save(arrays, metadata={"clear_cli": json.dumps(header, sort_keys=True)}))
+
+
+def read_artifact(path: Path) -> Artifact:
+    """Read projectors from a file, or from the output directory that holds it as `projector.safetensors`.
+
+    Raises:
+        DataError: Not there, not ours, damaged, or of a later format.
+    """
+    if path.is_dir():
+        path = path / "projector.safetensors"
+    if not path.is_file():
+        raise DataError("no projector here", where=path, fix="clear-cli fit or clear-cli run writes one")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = _header(file.metadata(), path)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
+    except (SafetensorError, OSError, TypeError, KeyError) as error:
+        raise DataError(f"not a readable safetensors file ({error})", where=path) from error
+    provenance = {key: header[key] for key in header.keys() - {"format", "format_version", "modalities"}}
+    return Artifact({name: _projector(name, tensors, path) for name in header["modalities"]}, provenance)
+
+
+def _header(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
+    try:
+        header = json.loads((metadata or {}).get("clear_cli", "null"))
+    except json.JSONDecodeError:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != FORMAT or not isinstance(header.get("modalities"), list):
+        raise DataError("this safetensors file does not hold clear_cli projectors", where=path)
+    if header.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"projector format {header.get('format_version')} is not supported",
+            where=path,
+            supported=FORMAT_VERSION,
+            fix="upgrade clear-cli",
+        )
+    return header
+
+
+def _projector(name: str, tensors: Mapping[str, Any], path: Path) -> Projector:
+    missing = [field for field in FIELDS if f"{name}.{field}" not in tensors]
+    if missing:
+        raise DataError(f'the projector of "{name}" lacks {", ".join(missing)}', where=path)
+    part = {field: tensors[f"{name}.{field}"] for field in FIELDS}
+    try:
+        return Projector(
+            modality=name,
+            mean=part["mean"],
+            directions=part["directions"],
+            spectrum=part["spectrum"],
+            rank=int(part["rank"]),
+            strength=float(part["strength"]),
+            scale=float(part["scale"]),
+            placeholders=part["placeholders"],
+        )
+    except (ValueError, TypeError) as error:
+        raise DataError(f'the projector of "{name}" is damaged: {error}', where=path) from error

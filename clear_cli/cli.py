@@ -1,0 +1,330 @@
+"""The commands: parse, call a use-case, hand the result to the console. No arithmetic, no files.
+
+Use-cases are imported inside the commands, so that `--help` and completion do not wait for NumPy.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clear_cli import __version__
+from clear_cli.console import Console, error_text, inspect_text, plan_text, print_error, published_text
+from clear_cli.errors import ClearError, UsageError
+
+if TYPE_CHECKING:
+    from clear_cli.config import FitOptions, Input, Machine
+    from clear_cli.workflow.job import Published
+
+app = typer.Typer(
+    name="clear-cli",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Remove cross-modal redundancy from item embeddings before a multimodal recommender trains on them.",
+)
+
+
+class Invalid(StrEnum):
+    """What rows with NaN or infinity do."""
+
+    error = "error"
+    keep = "keep"
+
+
+Modalities = Annotated[
+    list[str],
+    typer.Option("-m", "--modality", metavar="NAME=PATH", help="Embeddings of one modality; give one for each."),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Directory to write; must not exist yet.")]
+Rank = Annotated[
+    list[str],
+    typer.Option(
+        metavar="[NAME=]K",
+        help="Shared directions to remove: a number, or a percentage of the shared energy. "
+        "Default: 90%, at most a quarter of the smallest dimension.",
+    ),
+]
+Strength = Annotated[
+    list[str],
+    typer.Option(metavar="[NAME=]S", help="How much of each direction to remove, 0 to 1. Default: 1."),
+]
+MaxRank = Annotated[
+    int, typer.Option(min=0, help="Directions kept in the projector, so that the rank can be changed when applying.")
+]
+EmbeddingColumn = Annotated[
+    list[str],
+    typer.Option(metavar="[NAME=]COLUMN", help="Column, pattern of wide columns (emb_*) or dataset of the embeddings."),
+]
+IdColumn = Annotated[list[str], typer.Option(metavar="[NAME=]COLUMN", help="Column or dataset of the item ids.")]
+Ids = Annotated[list[str], typer.Option(metavar="NAME=FILE", help="Item ids of an NPY file, one per line.")]
+OutputName = Annotated[
+    list[str], typer.Option("--name", metavar="NAME=FILE", help="File name in the output, where two inputs share one.")
+]
+FitItems = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Item ids to fit on, one per line; all rows are projected.")
+]
+OnInvalid = Annotated[
+    Invalid, typer.Option(help="Rows with NaN or infinity: stop, or leave them out of the fit and pass them through.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run, once done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read headers and ids, say what would be done, write nothing.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads for arithmetic. Default: what the machine grants.")]
+TmpDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for scratch files.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clear-cli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    modality: Modalities,
+    out: Out,
+    rank: Rank = [],  # noqa: B006  (Typer copies defaults)
+    strength: Strength = [],  # noqa: B006
+    max_rank: MaxRank = 256,
+    embedding_column: EmbeddingColumn = [],  # noqa: B006
+    id_column: IdColumn = [],  # noqa: B006
+    ids: Ids = [],  # noqa: B006
+    name: OutputName = [],  # noqa: B006
+    fit_items: FitItems = None,
+    on_invalid: OnInvalid = Invalid.error,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    threads: Threads = None,
+    tmp_dir: TmpDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit the shared subspace and write every modality again without it."""
+    from clear_cli.workflow import usecases
+
+    console = Console(as_json=as_json, quiet=quiet)
+    inputs = _inputs(modality, embedding_column, id_column, ids, name)
+    options = _options(inputs, rank, strength, max_rank, fit_items, on_invalid)
+    machine = _machine(threads, tmp_dir, console)
+    if dry_run:
+        console.result(usecases.plan(inputs, out, options, overwrite=overwrite), plan_text)
+        return
+    _show(usecases.run(inputs, out, options, overwrite=overwrite, machine=machine), console)
+
+
+@app.command()
+def fit(
+    modality: Modalities,
+    out: Out,
+    rank: Rank = [],  # noqa: B006
+    strength: Strength = [],  # noqa: B006
+    max_rank: MaxRank = 256,
+    embedding_column: EmbeddingColumn = [],  # noqa: B006
+    id_column: IdColumn = [],  # noqa: B006
+    ids: Ids = [],  # noqa: B006
+    fit_items: FitItems = None,
+    on_invalid: OnInvalid = Invalid.error,
+    overwrite: Overwrite = False,
+    threads: Threads = None,
+    tmp_dir: TmpDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit the shared subspace and write the projector alone, without embeddings."""
+    from clear_cli.workflow import usecases
+
+    console = Console(as_json=as_json, quiet=quiet)
+    inputs = _inputs(modality, embedding_column, id_column, ids, [])
+    options = _options(inputs, rank, strength, max_rank, fit_items, on_invalid)
+    machine = _machine(threads, tmp_dir, console)
+    _show(usecases.fit(inputs, out, options, overwrite=overwrite, machine=machine), console)
+
+
+@app.command()
+def apply(
+    projector: Annotated[Path, typer.Argument(help="A projector, or the output directory that holds it.")],
+    modality: Modalities,
+    out: Out,
+    rank: Rank = [],  # noqa: B006
+    strength: Strength = [],  # noqa: B006
+    embedding_column: EmbeddingColumn = [],  # noqa: B006
+    id_column: IdColumn = [],  # noqa: B006
+    ids: Ids = [],  # noqa: B006
+    name: OutputName = [],  # noqa: B006
+    on_invalid: OnInvalid = Invalid.error,
+    overwrite: Overwrite = False,
+    threads: Threads = None,
+    tmp_dir: TmpDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Project new items, of one modality or of several, with a projector that was fitted before."""
+    from clear_cli.config import PerModality, read_rank, read_strength
+    from clear_cli.subspace import RankRule
+    from clear_cli.workflow import usecases
+
+    console = Console(as_json=as_json, quiet=quiet)
+    inputs = _inputs(modality, embedding_column, id_column, ids, name)
+    names = [one.modality for one in inputs]
+    ranks: PerModality[RankRule | None] = PerModality.parse(rank, read_rank, None, names, "--rank")
+    strengths: PerModality[float | None] = PerModality.parse(strength, read_strength, None, names, "--strength")
+    published = usecases.apply(
+        projector,
+        inputs,
+        out,
+        rank=ranks,
+        strength=strengths,
+        on_invalid=on_invalid.value,
+        overwrite=overwrite,
+        machine=_machine(threads, tmp_dir, console),
+    )
+    _show(published, console)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A file of embeddings, a folder of parts, or a projector.")],
+    embedding_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column, pattern or dataset of the embeddings.")
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column or dataset of the ids.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a file holds: layout, types, and the health of its first rows; or what a projector removes."""
+    from clear_cli.workflow.inspecting import inspect as look
+
+    Console(as_json=as_json).result(look(path, embedding_column=embedding_column, id_column=id_column), inspect_text)
+
+
+def _inputs(
+    modality: list[str], embedding_column: list[str], id_column: list[str], ids: list[str], name: list[str]
+) -> list[Input]:
+    from clear_cli.config import Input, PerModality
+
+    paths = []
+    for text in modality:
+        one, equals, path = text.partition("=")
+        if not equals or not path:
+            raise UsageError(f'"{text}" does not say which modality it is', where="-m", fix=f"-m image={text}")
+        paths.append((one, Path(path)))
+    names = [one for one, _ in paths]
+    nothing: dict[str, Any] = {"plain": None, "modalities": names}
+    embedding = PerModality.parse(embedding_column, str, option="--embedding-column", **nothing)
+    key = PerModality.parse(id_column, str, option="--id-column", **nothing)
+    files = PerModality.parse(ids, Path, option="--ids", **nothing)
+    outputs = PerModality.parse(name, str, option="--name", **nothing)
+    return [Input(one, path, embedding[one], key[one], files[one], outputs[one]) for one, path in paths]
+
+
+def _options(
+    inputs: list[Input],
+    rank: list[str],
+    strength: list[str],
+    max_rank: int,
+    fit_items: Path | None,
+    on_invalid: Invalid,
+) -> FitOptions:
+    from clear_cli.config import FitOptions, PerModality, read_rank, read_strength
+    from clear_cli.subspace import DEFAULT_RANK
+
+    names = [one.modality for one in inputs]
+    return FitOptions(
+        rank=PerModality.parse(rank, read_rank, DEFAULT_RANK, names, "--rank"),
+        strength=PerModality.parse(strength, read_strength, 1.0, names, "--strength"),
+        max_rank=max_rank,
+        on_invalid=on_invalid.value,
+        fit_items=fit_items,
+    )
+
+
+def _machine(threads: int | None, tmp_dir: Path | None, console: Console) -> Machine:
+    from clear_cli.config import Machine
+
+    given: dict[str, Any] = {"threads": threads, "tmp_dir": tmp_dir}
+    return Machine(progress=console, **{key: value for key, value in given.items() if value is not None})
+
+
+def _show(published: Published, console: Console) -> None:
+    diagnostics = published.diagnostics
+    console.result(
+        {
+            "schema_version": diagnostics["schema_version"],
+            "command": published.manifest["command"],
+            "up_to_date": published.current,
+            "out": str(published.out),
+            "outputs": [str(published.out / name) for name in (*published.manifest["outputs"], "manifest.json")],
+            "modalities": diagnostics["modalities"],
+            "pairs": diagnostics["pairs"],
+            "warnings": diagnostics["warnings"],
+        },
+        published_text,
+    )
+    console.warnings(diagnostics["warnings"])
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived: unwind like a keyboard interrupt, so that everything cleans up behind itself."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise _Terminated
+
+
+def main() -> None:
+    """Entry point: run a command and turn whatever happens into its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = _run()
+    except KeyboardInterrupt:
+        print_error("interrupted: nothing was written")
+        code = 130
+    except _Terminated:
+        print_error("terminated: nothing was written")
+        code = 143
+    except BrokenPipeError:
+        # The reader of stdout has gone; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        code = app(standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except ClearError as error:
+        print_error(error_text(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        return _usage_error(error)
+    except typer.Abort:
+        return 130
+
+
+def _usage_error(error: typer.TyperException) -> int:
+    """Typer's own complaints, in the form of ours."""
+    message = getattr(error, "format_message", lambda: str(error))()
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "clear-cli"
+    problem = UsageError(message[:1].lower() + message[1:].rstrip("."), fix=f"{command} --help")
+    print_error(error_text(problem))
+    return problem.exit_code

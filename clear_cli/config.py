@@ -1,0 +1,220 @@
+"""What a caller decides, resolved and frozen: inputs, parameters, and the means to work with."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from clear_cli.errors import UsageError
+from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK, RankRule
+
+T = TypeVar("T")
+
+OnInvalid = Literal["error", "keep"]
+
+
+@dataclass(frozen=True)
+class PerModality(Generic[T]):
+    """A value for every modality: the named ones have their own, the others the plain one."""
+
+    plain: T
+    named: Mapping[str, T] = field(default_factory=dict)
+
+    def __getitem__(self, modality: str) -> T:
+        return self.named.get(modality, self.plain)
+
+    @classmethod
+    def of(
+        cls, value: Any, read: Callable[[Any], T], plain: T, modalities: Iterable[str], option: str
+    ) -> PerModality[T]:
+        """From an argument of a call: one value for all, or a mapping of some modalities to theirs.
+
+        Raises:
+            UsageError: A modality that does not exist.
+        """
+        if isinstance(value, PerModality):
+            pairs, plain = value.named, value.plain
+        elif isinstance(value, Mapping):
+            pairs = {name: read(one) for name, one in value.items()}
+        else:
+            return cls(plain if value is None else read(value))
+        for name in pairs:
+            known_modality(name, list(modalities), option=option)
+        return cls(plain, pairs)
+
+    @classmethod
+    def parse(
+        cls, texts: Sequence[str], read: Callable[[str], T], plain: T, modalities: Sequence[str], option: str
+    ) -> PerModality[T]:
+        """From repeated options: `VALUE` for all modalities, `NAME=VALUE` for one.
+
+        Raises:
+            UsageError: A modality that does not exist, or one that is given twice.
+        """
+        named: dict[str, T] = {}
+        plains: list[T] = []
+        for text in texts:
+            name, equals, value = text.partition("=")
+            if not equals:
+                plains.append(read(text))
+                continue
+            known_modality(name, modalities, option=option)
+            if name in named:
+                raise UsageError(f'{option} is given twice for "{name}"')
+            named[name] = read(value)
+        if len(plains) > 1:
+            raise UsageError(f"{option} is given twice", fix=f"{option} NAME=VALUE for one modality")
+        return cls(plains[0] if plains else plain, named)
+
+
+def known_modality(name: str, modalities: Sequence[str], *, option: str) -> None:
+    """Check that a modality exists.
+
+    Raises:
+        UsageError: It does not; the message lists those that do and suggests the nearest.
+    """
+    if name in modalities:
+        return
+    nearest = difflib.get_close_matches(name, modalities, n=1, cutoff=0.0)
+    raise UsageError(
+        f'no modality "{name}"',
+        where=option,
+        modalities=", ".join(modalities),
+        fix=f"{option} {nearest[0]}=..." if nearest else None,
+    )
+
+
+def read_strength(value: Any) -> float:
+    """A strength between 0 and 1, from a number or its text.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    try:
+        strength = float(value)
+    except (TypeError, ValueError):
+        strength = -1.0
+    if not 0 <= strength <= 1:
+        raise UsageError(f'strength "{value}" is not a number between 0 and 1', fix="--strength 0.8")
+    return strength
+
+
+def read_rank(value: Any) -> RankRule:
+    """A rank rule from 16, "16", "90%" or a RankRule. Errors as in `RankRule.parse`."""
+    return value if isinstance(value, RankRule) else RankRule.parse(str(value))
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Input:
+    """Where the embeddings of one modality are.
+
+    Attributes:
+        modality: Its name.
+        path: A file, or a folder of Parquet parts.
+        embedding_column: Column, `emb_*` pattern or dataset; None to find it.
+        id_column: Column or dataset; None to find it.
+        ids: File of ids for a container that has none.
+        name: File name in the output; None for the input's own.
+    """
+
+    modality: str
+    path: Path
+    embedding_column: str | None = None
+    id_column: str | None = None
+    ids: Path | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.modality):
+            raise UsageError(
+                f'"{self.modality}" cannot name a modality',
+                fix="letters, digits, and _ - . after the first character",
+            )
+        if self.name is not None and (self.name in ("", ".", "..") or Path(self.name).name != self.name):
+            raise UsageError(
+                f'"{self.name}" is not a file name',
+                where="--name",
+                fix=f"--name {self.modality}={Path(self.name).name}",
+            )
+
+    @property
+    def base_name(self) -> str:
+        """Its file name in the output."""
+        return self.name if self.name is not None else self.path.resolve().name
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Parameters of the fit.
+
+    Attributes:
+        rank: Shared directions to remove.
+        strength: How much of each, 0 to 1.
+        max_rank: Directions kept in the projector.
+        on_invalid: What rows with NaN or infinity do: stop the run, or pass through.
+        fit_items: Ids that the fit is restricted to; the projection is not.
+    """
+
+    rank: PerModality[RankRule] = field(default_factory=lambda: PerModality(DEFAULT_RANK))
+    strength: PerModality[float] = field(default_factory=lambda: PerModality(1.0))
+    max_rank: int = DEFAULT_MAX_RANK
+    on_invalid: OnInvalid = "error"
+    fit_items: Path | None = None
+
+
+class Progress(Protocol):
+    """Where a use-case says how far it is."""
+
+    def stage(self, name: str, rows: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Enter a stage of `rows` rows; the value is called with the number of rows done since the last call."""
+        ...
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    @contextmanager
+    def stage(self, name: str, rows: int) -> Generator[Callable[[int], None]]:  # noqa: ARG002
+        """Enter a stage."""
+        yield lambda _: None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the work may use; nothing here changes a result.
+
+    Attributes:
+        threads: Threads for arithmetic.
+        tmp_dir: Folder for scratch files.
+        progress: Who is told how far it is.
+    """
+
+    threads: int = field(default_factory=lambda: granted_threads())
+    tmp_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    progress: Progress = field(default_factory=Silent)
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise UsageError(f"--threads {self.threads} is less than 1")
+        if not self.tmp_dir.is_dir():
+            raise UsageError("the folder for scratch files does not exist", where=self.tmp_dir, fix="--tmp-dir FOLDER")
+
+
+def granted_threads() -> int:
+    """Processors this process may use: its affinity, and the quota of its cgroup where there is one."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(processors, -(-int(quota) // int(period))))
+    except (OSError, ValueError):
+        return processors

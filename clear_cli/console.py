@@ -1,0 +1,220 @@
+"""The only writer to stdout and stderr: the result goes to one, everything else to the other.
+
+On a terminal, progress is a bar; elsewhere it is a log line now and then. Quiet silences both, never errors.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from clear_cli.errors import ClearError
+
+LOG_SECONDS = 30.0
+
+
+class Console:
+    """Where a command says things.
+
+    Args:
+        as_json: The result is printed as one JSON object instead of text.
+        quiet: No progress, no hints.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+
+    def result(self, value: Mapping[str, Any], text: Callable[[Mapping[str, Any]], str]) -> None:
+        """Print the result: `value` as JSON, or what `text` makes of it."""
+        shown = json.dumps(value, indent=2, allow_nan=False) if self.as_json else text(value)
+        sys.stdout.write(shown.rstrip("\n") + "\n")
+        sys.stdout.flush()
+
+    def warnings(self, warnings: Sequence[str]) -> None:
+        """Print warnings, one line each; they are part of the result, so quiet does not silence them."""
+        for warning in warnings:
+            print_error(f"warning: {warning}")
+
+    def hint(self, text: str) -> None:
+        """Print a line of what happened or what to do next."""
+        if not self.quiet:
+            print_error(text)
+
+    @contextmanager
+    def stage(self, name: str, rows: int) -> Generator[Callable[[int], None]]:
+        """Show how far a stage of `rows` rows is; the value is called with the rows done since the last call."""
+        if self.quiet:
+            yield lambda _: None
+        elif sys.stderr.isatty():
+            with _bar(name, rows) as advance:
+                yield advance
+        else:
+            yield _log(name, rows)
+
+
+def error_text(error: ClearError) -> str:
+    """An error as it is shown."""
+    return f"error: {error}"
+
+
+def print_error(text: str) -> None:
+    """Write a line to stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def _bar(name: str, rows: int) -> Generator[Callable[[int], None]]:
+    from rich.console import Console as Terminal
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Terminal(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=rows, speed="")
+        started, done = time.monotonic(), 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            progress.update(task, completed=done, speed=_speed(done, started))
+
+        yield advance
+
+
+def _log(name: str, rows: int) -> Callable[[int], None]:
+    started = logged = time.monotonic()
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done, logged
+        done += count
+        now = time.monotonic()
+        if now - logged >= LOG_SECONDS or (done == rows and logged != started):
+            logged = now
+            print_error(f"{name}: {done:,} of {rows:,} rows, {_speed(done, started)}")
+
+    return advance
+
+
+def _speed(done: int, started: float) -> str:
+    return f"{done / max(time.monotonic() - started, 1e-3):,.0f} rows/s"
+
+
+def published_text(value: Mapping[str, Any]) -> str:
+    """The summary of run, fit and apply: what was found, what was removed, where it is."""
+    lines = []
+    if value["up_to_date"]:
+        lines.append("up to date: same inputs, parameters and version")
+    if value["pairs"]:
+        lines += _table(
+            ["shared by", "items", "leftover", "top canonical r", "RV", "neighbour overlap (chance)"],
+            [_pair_row(pair) for pair in value["pairs"]],
+        )
+        lines.append("")
+    lines += _table(
+        ["modality", "rows", "usable", "dim", "rank", "strength", "energy at rank", "variance kept"],
+        [_modality_row(name, one) for name, one in value["modalities"].items()],
+    )
+    lines.append("")
+    lines += [f"{path}" for path in value["outputs"]]
+    return "\n".join(lines)
+
+
+def _pair_row(pair: Mapping[str, Any]) -> list[str]:
+    sample = pair["sample"]
+    overlap = sample["neighbour_overlap"]
+    return [
+        " + ".join(pair["modalities"]),
+        f"{pair['items']:,}",
+        _figure(pair["leftover"]["fit_algebraic"]),
+        _change(sample["canonical_correlation_top"]),
+        _change(sample["rv"]),
+        f"{_change(overlap)} ({_figure(overlap['chance'])})",
+    ]
+
+
+def _modality_row(name: str, one: Mapping[str, Any]) -> list[str]:
+    statuses = one.get("rows_by_status")
+    unusable = sum(statuses[status] for status in ("missing", "placeholder", "non_finite")) if statuses else None
+    return [
+        name,
+        f"{one['rows']:,}",
+        "-" if unusable is None else f"{one['rows'] - unusable:,}",
+        str(one["dim"]),
+        str(one["rank"]),
+        f"{one['strength']:g}",
+        f"{one['energy_at_rank']:.0%}",
+        "-" if one.get("variance_kept") is None else f"{one['variance_kept']:.0%}",
+    ]
+
+
+def plan_text(value: Mapping[str, Any]) -> str:
+    """What a dry run found."""
+    lines = _table(
+        ["modality", "rows", "dim", "dtype", "container"],
+        [
+            [name, f"{one['rows']:,}", str(one["dim"]), one["dtype"], one["container"]]
+            for name, one in value["modalities"].items()
+        ],
+    )
+    lines.append("")
+    lines += [f"{' + '.join(pair['modalities'])}: {pair['shared_items']:,} items in both" for pair in value["pairs"]]
+    lines += [f"memory: about {value['memory_bytes'] / 2**20:,.0f} MiB", "would write:"]
+    return "\n".join(lines + [f"  {path}" for path in value["outputs"]])
+
+
+def inspect_text(value: Mapping[str, Any]) -> str:
+    """What is in a file, as indented names and values."""
+    return "\n".join(_outline({key: one for key, one in value.items() if key != "schema_version"}, ""))
+
+
+def _outline(value: Mapping[str, Any], indent: str) -> list[str]:
+    lines = []
+    for key, one in value.items():
+        label = f"{indent}{key.replace('_', ' ')}:"
+        if isinstance(one, Mapping):
+            lines += [label, *_outline(one, indent + "  ")]
+        else:
+            lines.append(f"{label} {_value(one)}")
+    return lines
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_value, value)) if value else "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "none" if value is None else str(value)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _change(figures: Mapping[str, Any]) -> str:
+    return f"{_figure(figures['before'])} -> {_figure(figures['after'])}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell; the first is flush left, the others flush right. No box to grep around."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (header, *rows)
+    ]

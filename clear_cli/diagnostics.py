@@ -1,0 +1,317 @@
+"""Redundancy before and after: what two modalities share, and what projection did to each.
+
+Three sources, and every figure says which: the moments of all complete items (algebraic, exact), the
+bounded sample of complete items, and the rows as they are written, one by one. All figures come as plain
+numbers and lists, ready for JSON; matrices are (items, dimensions), covariances have ddof = 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import scipy.stats
+
+from clear_cli.moments import CrossMoments
+from clear_cli.projector import Projector
+
+Floats = npt.NDArray[np.floating[Any]]
+Float64 = npt.NDArray[np.float64]
+Figures = dict[str, Any]
+
+NEIGHBOURS = 10
+NEIGHBOUR_ITEMS = 2_000
+SCATTER_ITEMS = 500
+HEATMAP_DIRECTIONS = 24
+MAX_CORRELATIONS = 64
+BLOCK = 4096
+
+
+def leftover(moments: CrossMoments, a: Projector, b: Projector) -> float | None:
+    """||C'||_F / ||C||_F with C' = P_a^T C P_b over all complete items; None where nothing is shared."""
+    c = moments.cross_covariance()
+    return ratio(norm(removed_from(c, a, b)), norm(c))
+
+
+def removed_from(c: Float64, a: Projector, b: Projector) -> Float64:
+    """P_a^T C P_b, (d_a, d_b), through the thin factors; output scales are left out."""
+    u, v = a.directions[:, : a.rank], b.directions[:, : b.rank]
+    c = c - a.strength * u @ (u.T @ c)
+    remaining: Float64 = c - b.strength * (c @ v) @ v.T
+    return remaining
+
+
+def heatmap(moments: CrossMoments, a: Projector, b: Projector) -> Figures:
+    """The cross-covariance in the leading shared directions of both sides, before and after: (r, r) each."""
+    shown = min(max(a.rank, b.rank, 1) + 4, HEATMAP_DIRECTIONS, a.directions.shape[1], b.directions.shape[1])
+    u, v = a.directions[:, :shown], b.directions[:, :shown]
+    c = moments.cross_covariance()
+    return {"before": (u.T @ c @ v).tolist(), "after": (u.T @ removed_from(c, a, b) @ v).tolist()}
+
+
+class Shared:
+    """What the rows of two modalities share, from a sample of complete items.
+
+    Args:
+        a: (n, d_a) rows of the first modality.
+        b: (n, d_b) rows of the same items in the second.
+    """
+
+    def __init__(self, a: Floats, b: Floats) -> None:
+        self.items = len(a)
+        # Directions whose spread is below the rounding of the stored type hold no information to correlate.
+        self._cuts = tuple(float(np.finfo(x.dtype).eps) ** 2 for x in (a, b))
+        means = tuple(x.mean(axis=0, dtype=np.float64) for x in (a, b))
+        self.c, self.s_a, self.s_b, self._squares = _second_moments(a, b, means)
+
+    @property
+    def shared_norm(self) -> float:
+        """||C||_F of the sample."""
+        return norm(self.c)
+
+    def rv(self) -> float | None:
+        """RV coefficient, which is linear CKA: ||C||^2 / (||S_a|| ||S_b||) (Robert & Escoufier 1976)."""
+        return ratio(norm(self.c) ** 2, norm(self.s_a) * norm(self.s_b))
+
+    def cka_debiased(self) -> float | None:
+        """Linear CKA from the unbiased HSIC estimator (Song et al. 2012); near 0 for independent modalities."""
+        p, q = self._squares
+        n = self.items
+        if n < 4:
+            return None
+        denominator = _hsic(self.s_a, p, p, n) * _hsic(self.s_b, q, q, n)
+        return ratio(_hsic(self.c, p, q, n), float(np.sqrt(max(denominator, 0.0))))
+
+    def canonical_correlations(self) -> Float64:
+        """Canonical correlations, descending, over the directions above the relative rank cut."""
+        w_a, w_b = _whitener(self.s_a, self._cuts[0]), _whitener(self.s_b, self._cuts[1])
+        if not w_a.size or not w_b.size:
+            return np.empty(0)
+        correlations: Float64 = np.clip(scipy.linalg.svdvals(w_a.T @ self.c @ w_b), 0.0, 1.0)
+        return correlations
+
+    def linear_r2(self) -> tuple[float | None, float | None]:
+        """Share of the variance of b that is linear in a, and of a that is linear in b (variance-weighted R^2)."""
+        forward = norm(_whitener(self.s_a, self._cuts[0]).T @ self.c) ** 2
+        backward = norm(self.c @ _whitener(self.s_b, self._cuts[1])) ** 2
+        return ratio(forward, float(np.trace(self.s_b))), ratio(backward, float(np.trace(self.s_a)))
+
+    def effective_ranks(self) -> tuple[float, float]:
+        """Exp of the entropy of the normalised singular values of a and of b (Roy & Vetterli 2007; RankMe)."""
+        return _effective_rank(self.s_a), _effective_rank(self.s_b)
+
+    def figures(self) -> Figures:
+        """All of the above as plain numbers."""
+        correlations = self.canonical_correlations()
+        r2 = self.linear_r2()
+        return {
+            "rv": self.rv(),
+            "cka_debiased": self.cka_debiased(),
+            "canonical_correlation_top": float(correlations[0]) if len(correlations) else None,
+            "canonical_correlation_mean": float(correlations.mean()) if len(correlations) else None,
+            "canonical_correlations": correlations[:MAX_CORRELATIONS].tolist(),
+            "linear_r2": list(r2),
+            "effective_rank": list(self.effective_ranks()),
+        }
+
+
+def neighbour_overlap(a: Floats, b: Floats) -> Figures:
+    """Cross-modal overlap of the cosine nearest neighbours of each item (mean Jaccard), beside its chance level.
+
+    Args:
+        a: (n, d_a) rows of one modality.
+        b: (n, d_b) rows of the same items in the other.
+
+    Returns:
+        `jaccard`, `chance` (two independent random sets of neighbours), `k`, `items`; figures None below 3 items.
+    """
+    a, b = a[:NEIGHBOUR_ITEMS], b[:NEIGHBOUR_ITEMS]
+    n = len(a)
+    k = min(NEIGHBOURS, n - 2)
+    if k < 1:
+        return {"jaccard": None, "chance": None, "k": k, "items": n}
+    near_a, near_b = _neighbours(a, k), _neighbours(b, k)
+    common = np.array([len(np.intersect1d(i, j, assume_unique=True)) for i, j in zip(near_a, near_b, strict=True)])
+    draws = np.arange(k + 1)
+    chance = scipy.stats.hypergeom(n - 1, k, k).pmf(draws) @ (draws / (2 * k - draws))
+    return {"jaccard": float((common / (2 * k - common)).mean()), "chance": float(chance), "k": k, "items": n}
+
+
+def scatter(x: Floats, y: Floats, projector: Projector) -> Figures:
+    """The first items of a sample in the first two shared directions, before (x) and after (y): (n, 2) each."""
+    axes = projector.directions[:, :2]
+    return {
+        "before": ((x[:SCATTER_ITEMS] - projector.mean) @ axes).tolist(),
+        "after": ((y[:SCATTER_ITEMS] - projector.mean) @ axes).tolist(),
+    }
+
+
+def row_figures(projector: Projector, x: Floats, y: Floats) -> dict[str, Float64]:
+    """What happened to each row: x (n, d) before, y (n, d) as written.
+
+    Returns:
+        (n,) each: `norm_before`, `norm_after`, `moved` (Euclidean), `energy` (squared distance from the mean of
+        the fit, before) and `removed` (share of it that is gone, 0 for a row on the mean).
+    """
+    energy = row_norms(x, projector.mean.astype(x.dtype)) ** 2
+    left = row_norms(y, projector.projected_mean.astype(y.dtype)) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Rounding may leave a row with a little more energy than it had.
+        removed = np.where(energy > 0, np.clip(1 - left / energy, 0.0, 1.0), 0.0)
+    return {
+        "norm_before": row_norms(x),
+        "norm_after": row_norms(y),
+        "moved": row_norms(y, x),
+        "energy": energy,
+        "removed": np.zeros(len(x)) if projector.identity else removed,
+    }
+
+
+class Impact:
+    """What projection did to one modality: totals of `row_figures` over its usable rows."""
+
+    BINS_PER_DOUBLING = 8
+
+    def __init__(self, dim: int) -> None:
+        self.rows = 0
+        self._before = self._after = self._moved = 0.0
+        self._norms = [0.0, 0.0]
+        self._sums = [np.zeros(dim), np.zeros(dim)]
+        self._bins: list[dict[int, int]] = [{}, {}]
+        self._removed_bins = np.zeros(20, dtype=np.int64)
+
+    def add(self, x: Floats, y: Floats, figures: dict[str, Float64]) -> None:
+        """Add usable rows (n, d) before and after, with their `row_figures`."""
+        self.rows += len(x)
+        self._before += float(figures["energy"].sum())
+        self._after += float((figures["energy"] * (1 - figures["removed"])).sum())
+        self._moved += float((figures["moved"] ** 2).sum())
+        self._removed_bins += np.histogram(figures["removed"], bins=20, range=(0.0, 1.0))[0]
+        for side, (rows, norms) in enumerate(((x, figures["norm_before"]), (y, figures["norm_after"]))):
+            self._norms[side] += float(norms.sum())
+            self._sums[side] += rows.sum(axis=0, dtype=np.float64)
+            doublings = np.floor(np.log2(norms[norms > 0]) * self.BINS_PER_DOUBLING).astype(int)
+            for value, count in zip(*np.unique(doublings, return_counts=True), strict=True):
+                self._bins[side][int(value)] = self._bins[side].get(int(value), 0) + int(count)
+
+    def figures(self) -> Figures:
+        """Totals over all usable rows, with the points of the histograms."""
+        n = max(self.rows, 1)
+        means = [norm(total / n) for total in self._sums]
+        norms = [total / n for total in self._norms]
+        return {
+            "variance_kept": ratio(self._after, self._before),
+            "mean_squared_distortion": self._moved / n,
+            "row_norm_mean": {"before": norms[0], "after": norms[1]},
+            "mean_norm_ratio": {"before": ratio(means[0], norms[0]), "after": ratio(means[1], norms[1])},
+            "histograms": {
+                "row_norm": self._norm_histogram(),
+                "removed": {"edges": np.linspace(0, 1, 21).tolist(), "rows": self._removed_bins.tolist()},
+            },
+        }
+
+    def _norm_histogram(self) -> Figures:
+        bins = sorted(self._bins[0].keys() | self._bins[1].keys())
+        if not bins:
+            return {"edges": [], "before": [], "after": []}
+        span = range(bins[0], bins[-1] + 1)
+        return {
+            "edges": [2.0 ** (j / self.BINS_PER_DOUBLING) for j in range(bins[0], bins[-1] + 2)],
+            "before": [self._bins[0].get(j, 0) for j in span],
+            "after": [self._bins[1].get(j, 0) for j in span],
+        }
+
+
+def row_norms(x: Floats, origin: Floats | None = None) -> Float64:
+    """||x_i - origin||_2 of each row of x (n, d), right over the whole range of the type: (n,).
+
+    `origin` is one point (d,) or one for each row (n, d).
+    """
+    norms = np.empty(len(x))
+    working = np.result_type(x, np.float32)
+    for start in range(0, len(x), 512):
+        rows = x[start : start + 512].astype(working, copy=False)
+        if origin is not None:
+            rows = rows - (origin if origin.ndim == 1 else origin[start : start + 512])
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            squares = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+        norms[start : start + 512] = np.sqrt(squares)
+        # Squares of float32 leave its range long before the rows do.
+        for i in np.flatnonzero(~((squares > 1e-30) & (squares < 1e30))):
+            norms[start + i] = norm(rows[i].astype(np.float64))
+    return norms
+
+
+def norm(x: Floats) -> float:
+    """Frobenius norm without under- or overflow."""
+    largest = float(np.abs(x).max(initial=0.0))
+    return largest * float(np.linalg.norm(x / largest)) if 0 < largest < np.inf else largest
+
+
+def ratio(part: float, whole: float) -> float | None:
+    """Part / whole, or None where the whole is zero: a share of nothing is not a number."""
+    return float(part / whole) if whole else None
+
+
+def scale_ratio(norms: Sequence[float]) -> float | None:
+    """The largest mean row norm over the smallest: how much louder one is where they are concatenated."""
+    return ratio(max(norms), min(norms))
+
+
+def _second_moments(
+    a: Floats, b: Floats, means: tuple[Float64, ...]
+) -> tuple[Float64, Float64, Float64, tuple[Float64, Float64]]:
+    """C, S_a, S_b and the squared centred norms of the rows of each side, in float64, block by block."""
+    n = max(len(a) - 1, 1)
+    c = np.zeros((a.shape[1], b.shape[1]))
+    s_a, s_b = np.zeros((a.shape[1],) * 2), np.zeros((b.shape[1],) * 2)
+    squares = (np.empty(len(a)), np.empty(len(b)))
+    for start in range(0, len(a), BLOCK):
+        rows = slice(start, start + BLOCK)
+        x, y = a[rows] - means[0], b[rows] - means[1]
+        c += x.T @ y
+        s_a += x.T @ x
+        s_b += y.T @ y
+        squares[0][rows], squares[1][rows] = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
+    return c / n, s_a / n, s_b / n, squares
+
+
+def _hsic(c: Float64, p: Float64, q: Float64, n: int) -> float:
+    """Unbiased HSIC of linear kernels from centred features (Song et al. 2012, eq. 5), without an n x n matrix.
+
+    With centred features the kernels' row sums without the diagonal are -p and -q, the squared norms of the rows.
+    """
+    cross = norm(c * (n - 1)) ** 2
+    common = float(p @ q)
+    total = cross - common + float(p.sum() * q.sum()) / ((n - 1) * (n - 2)) - 2 * common / (n - 2)
+    return total / (n * (n - 3))
+
+
+def _whitener(s: Float64, cut: float) -> Float64:
+    """(d, r) W with W^T S W = I over the directions of S above the relative cut."""
+    values, vectors = scipy.linalg.eigh(s, check_finite=False)
+    floor = values[-1] * max(cut, len(s) * float(np.finfo(np.float64).eps))
+    kept = values > max(floor, 0.0)
+    w: Float64 = vectors[:, kept] / np.sqrt(values[kept])
+    return w
+
+
+def _effective_rank(s: Float64) -> float:
+    values = np.sqrt(np.clip(scipy.linalg.eigvalsh(s, check_finite=False), 0, None))
+    shares = values[values > 0] / (values.sum() or 1.0)
+    return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
+
+
+def _neighbours(x: Floats, k: int) -> npt.NDArray[np.intp]:
+    """(n, k) row numbers of the cosine nearest neighbours of each row, itself left out."""
+    from sklearn.neighbors import NearestNeighbors
+
+    working = x.astype(np.result_type(x, np.float32), copy=False)
+    # Cosine does not see the scale; near 1 the squares stay in range.
+    largest = float(np.abs(working).max(initial=0.0)) or 1.0
+    search = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute", n_jobs=1)
+    near: npt.NDArray[np.intp] = search.fit(working / largest).kneighbors(return_distance=False)
+    return near

@@ -1,0 +1,72 @@
+"""Embeddings in containers: one module per format, behind the protocols of `base`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clear_cli.embeddings.base import Source
+from clear_cli.errors import DataError, UsageError
+
+
+def open_source(
+    path: Path,
+    *,
+    modality: str,
+    embedding_column: str | None = None,
+    id_column: str | None = None,
+    ids: Path | None = None,
+) -> Source:
+    """Open the embeddings of one modality; the container is known by its first bytes, not by its name.
+
+    Raises:
+        UsageError: An option that this container has no use for.
+        DataError: No such file, not a container we read, or no embeddings in it.
+    """
+    container = container_of(path)
+    if container == "npy":
+        from clear_cli.embeddings.npy import NpySource
+
+        for option, value in (("--embedding-column", embedding_column), ("--id-column", id_column)):
+            if value is not None:
+                raise UsageError(f"{option} does not apply to NPY, which has no columns", where=path)
+        return NpySource(path, modality=modality, ids=ids)
+    if ids is not None:
+        raise UsageError(
+            "--ids is for NPY files; this container has its ids inside",
+            where=path,
+            fix=f"--id-column {modality}=NAME",
+        )
+    columns = {"modality": modality, "embedding_column": embedding_column, "id_column": id_column}
+    if container == "hdf5":
+        from clear_cli.embeddings.hdf5 import Hdf5Source
+
+        return Hdf5Source(path, **columns)
+    from clear_cli.embeddings.parquet import ParquetSource
+
+    return ParquetSource(path, **columns)
+
+
+def container_of(path: Path) -> str:
+    """`parquet`, `hdf5` or `npy`.
+
+    Raises:
+        DataError: No such file, or none of these.
+    """
+    if path.is_dir():
+        return "parquet"
+    try:
+        with path.open("rb") as file:
+            magic = file.read(8)
+    except OSError as error:
+        raise DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=path) from error
+    if magic.startswith(b"PAR1"):
+        return "parquet"
+    if magic == b"\x89HDF\r\n\x1a\n":
+        return "hdf5"
+    if magic.startswith(b"\x93NUMPY"):
+        return "npy"
+    raise DataError(
+        "not a file of embeddings" if magic else "the file is empty",
+        where=path,
+        supported="Parquet (a file or a folder of parts), HDF5, NPY",
+    )

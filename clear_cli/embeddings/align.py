@@ -1,0 +1,116 @@
+"""Which rows of which modalities describe the same item.
+
+Ids are read once, alone; embeddings are not touched. Every item that may matter to the fit gets a number:
+the rows of the first modality in their order, then items that only later modalities know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clear_cli.embeddings.base import IdKind, Mask, Rows
+from clear_cli.embeddings.ids import Index, Keys, Positions, as_kind, common_kind, keys_of, keys_of_rows, read_keys
+from clear_cli.errors import DataError
+from clear_cli.health import Hashes, mix
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Where each row stands among the items.
+
+    Attributes:
+        items: Number of items; item numbers are 0 .. items - 1.
+        positions: Per modality, (rows,) the item number of each row, -1 for an item that no other modality
+            has; None where row i is item i.
+        hashes: (items,) a hash of each item's id, for sampling.
+        fit: (items,) which items may enter the fit; None for all.
+        unknown_fit_items: Ids of the fit list that no modality has.
+    """
+
+    items: int
+    positions: dict[str, Positions | None]
+    hashes: Hashes
+    fit: Mask | None
+    unknown_fit_items: int = 0
+
+    def item_numbers(self, modality: str, start: int, rows: int) -> Positions:
+        """Item numbers of some consecutive rows of a modality, -1 for none: (rows,)."""
+        positions = self.positions[modality]
+        return np.arange(start, start + rows) if positions is None else positions[start : start + rows]
+
+    def shared_items(self, a: str, b: str) -> int:
+        """How many items both modalities have a row for."""
+        return int(np.count_nonzero(self._present(a) & self._present(b)))
+
+    def _present(self, modality: str) -> Mask:
+        present = np.zeros(self.items, dtype=bool)
+        positions = self.positions[modality]
+        if positions is None:
+            # The first modality's items come first; later modalities may have added more.
+            present[:] = True
+        else:
+            present[positions[positions >= 0]] = True
+        return present
+
+
+def align(sources: Mapping[str, Rows], fit_items: Path | None = None) -> Alignment:
+    """Match the rows of all modalities by item id.
+
+    Raises:
+        DataError: Kinds of ids that cannot match, duplicate ids, unequal lengths without ids, an empty fit list.
+    """
+    kind = common_kind(sources)
+    if kind == "row":
+        items = next(iter(sources.values())).rows
+        hashes = mix(np.arange(items, dtype=np.uint64))
+        fit, unknown = _fit_mask(keys_of_rows(items), fit_items, "integer")
+        return Alignment(items, dict.fromkeys(sources), hashes, fit, unknown)
+    positions: dict[str, Positions | None] = {}
+    known = np.empty((0, 2), dtype=np.uint64)
+    for modality, source in sources.items():
+        keys = read_keys(source, kind)
+        if not positions:
+            Index(keys).refuse_duplicates(modality, source)
+            positions[modality], known = None, keys
+        elif np.array_equal(keys, known):
+            positions[modality] = None
+        else:
+            Index(keys).refuse_duplicates(modality, source)
+            found = Index(known).find(keys)
+            if modality != list(sources)[-1]:
+                new = np.flatnonzero(found < 0)
+                found[new] = len(known) + np.arange(len(new))
+                known = np.concatenate([known, keys[new]])
+            positions[modality] = found
+    # Items that a later modality added are absent from the earlier ones that were thought complete.
+    for modality, source in sources.items():
+        if positions[modality] is None and source.rows < len(known):
+            positions[modality] = np.arange(source.rows)
+    fit, unknown = _fit_mask(known, fit_items, kind)
+    return Alignment(len(known), positions, mix(known[:, 0] ^ known[:, 1]), fit, unknown)
+
+
+def _fit_mask(known: Keys, fit_items: Path | None, kind: IdKind) -> tuple[Mask | None, int]:
+    """Which of the known items the list names, and how many of its ids nobody knows."""
+    if fit_items is None:
+        return None, 0
+    try:
+        lines = [line for line in fit_items.read_text(encoding="utf-8-sig").splitlines() if line]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the list of items to fit on ({error})", where=fit_items) from error
+    ids = as_kind(pa.array(lines, pa.string()), kind, where=fit_items)
+    wanted = keys_of(pc.unique(ids))
+    found = Index(known).find(wanted)
+    if not (found >= 0).any():
+        raise DataError(
+            "none of the ids in the list of items to fit on is known", where=fit_items, ids=f"{len(lines):,}"
+        )
+    mask = np.zeros(len(known), dtype=bool)
+    mask[found[found >= 0]] = True
+    return mask, int((found < 0).sum())

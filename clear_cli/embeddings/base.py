@@ -1,0 +1,218 @@
+"""The two protocols that every container format speaks: a Source is read, its Sink writes it back.
+
+A source yields its rows in file order, as chunks. A sink takes the same chunks with new embeddings and
+writes the same container again: only the embedding values differ. What a chunk carries besides
+embeddings and ids is the business of its own format alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clear_cli.errors import DataError
+
+Floats = npt.NDArray[np.floating[Any]]
+Mask = npt.NDArray[np.bool_]
+
+IdKind = Literal["string", "integer", "text", "row"]
+"""`text` ids come from a text file, which has no types: they match strings or integers. `row`: row i is item i."""
+
+SPLIT_BYTES = 256 << 20
+"""A row group whose embeddings are larger than this is read and written in pieces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive rows of one source.
+
+    Attributes:
+        start: Row number of the first row, counted over the whole source.
+        embeddings: (n, d), C-contiguous, native byte order, dtype of the source. Null rows are zeros.
+        null: (n,) True where the container says that there is no row; None where it says so nowhere.
+        ids: n item ids, `pa.string()` or `pa.int64()`/`pa.uint64()`; None for a source of kind `row`.
+        where: The place of these rows, for messages.
+        carry: What the matching sink needs in order to write the rest of these rows.
+    """
+
+    start: int
+    embeddings: Floats
+    null: Mask | None
+    ids: pa.Array | None
+    where: str
+    carry: Any = None
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+class Sink(Protocol):
+    """Writes a source again with new embeddings. A context manager; leaving it without an error ends the files."""
+
+    def write(self, chunk: Chunk, embeddings: Floats) -> None:
+        """Write the rows of `chunk`, which came from `Source.chunks(carry=True)`, in order.
+
+        Args:
+            chunk: The rows as read.
+            embeddings: (n, d) of the source's dtype. Rows that are null in the chunk stay null.
+        """
+
+    def __enter__(self) -> Sink: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Rows(Protocol):
+    """Embeddings that can be read, again and again, in one order."""
+
+    path: Path
+    rows: int
+    dim: int
+    dtype: np.dtype[Any]
+    id_kind: IdKind
+
+    def chunks(self, *, carry: bool = False) -> Iterator[Chunk]:
+        """All rows in file order; only with `carry` can they be given to a sink, without less is read."""
+        ...
+
+    def ids(self) -> Iterator[pa.Array]:
+        """All ids in file order, without reading the embeddings. Nothing for a source of kind `row`."""
+        ...
+
+
+class Source(Rows, Protocol):
+    """The embeddings of one modality, in one container.
+
+    Attributes:
+        notes: What a reader should know about the layout: a split row group, a file that is not carried over.
+    """
+
+    notes: list[str]
+
+    def sink(self, target: Path) -> Sink:
+        """A sink that writes this source again as `target` (a file, or a folder of parts where the source is one)."""
+        ...
+
+    def files(self) -> list[Path]:
+        """The files that the source reads, in row order (an id file last)."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """The layout, for people: container, columns or datasets, type, codec, row groups or chunks."""
+        ...
+
+
+def canonical_ids(ids: pa.Array | pa.ChunkedArray, *, where: object) -> pa.Array:
+    """Bring ids of any supported type to `pa.string()`, `pa.int64()` or `pa.uint64()`.
+
+    Raises:
+        DataError: Null ids, bytes that are not UTF-8, or a type that cannot be an id (floats are refused: 0.1 + 0.2).
+    """
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    if pa.types.is_dictionary(ids.type):
+        ids = ids.dictionary_decode()
+    if ids.null_count:
+        row = int(np.flatnonzero(np.asarray(pc.is_null(ids)))[0])
+        raise DataError(f"{ids.null_count} item ids are null, the first at row {row} of this part", where=where)
+    if id_kind_of(ids.type) == "integer":
+        return ids.cast(pa.uint64() if pa.types.is_unsigned_integer(ids.type) else pa.int64())
+    if id_kind_of(ids.type) == "string":
+        try:
+            return ids.cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise DataError("an item id is not valid UTF-8", where=where) from error
+    raise DataError(
+        f"item ids of type {ids.type} are not supported",
+        where=where,
+        supported="string, binary, dictionary of these, any integer",
+    )
+
+
+def id_kind_of(kind: pa.DataType) -> IdKind | None:
+    """The kind of ids that a column of this type can hold, or None if it cannot hold ids."""
+    if pa.types.is_dictionary(kind):
+        return id_kind_of(kind.value_type)
+    if pa.types.is_integer(kind):
+        return "integer"
+    text = (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+    return "string" if text else None
+
+
+ID_NAMES = ("item_id", "itemid", "item", "id", "ids", "item_ids", "product_id", "asin", "sku", "iid", "key")
+"""Names that mark a column as the id, best first, where several columns could be it."""
+
+
+def guess(
+    candidates: Sequence[str], *, what: str, option: str, modality: str, where: object, present: Sequence[str]
+) -> str:
+    """The only sensible candidate.
+
+    Raises:
+        DataError: There is none, or more than one; the message lists them and names the option that decides.
+    """
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise DataError(
+            f"no {what} found",
+            where=where,
+            present=", ".join(present) or "nothing",
+            fix=f"name it: {option} {modality}=NAME",
+        )
+    raise DataError(
+        f"more than one possible {what}",
+        where=where,
+        candidates=", ".join(candidates),
+        fix=f"{option} {modality}={candidates[0]}",
+    )
+
+
+def guess_id(candidates: Sequence[str], *, option: str, modality: str, where: object, present: Sequence[str]) -> str:
+    """The id column: the only candidate, else the only one that bears a usual name. Errors as in `guess`."""
+    usual = [name for name in candidates if name.rsplit("/", 1)[-1].lower() in ID_NAMES]
+    chosen = usual if len(usual) == 1 else candidates
+    return guess(chosen, what="item id column", option=option, modality=modality, where=where, present=present)
+
+
+def named(name: str, present: Sequence[str], *, what: str, option: str, modality: str, where: object) -> str:
+    """`name`, if it is present.
+
+    Raises:
+        DataError: It is not; the message lists what is, and suggests the nearest.
+    """
+    if name in present:
+        return name
+    nearest = difflib.get_close_matches(name, present, n=1, cutoff=0.0)
+    raise DataError(
+        f'{what} "{name}" not found',
+        where=where,
+        **{f"{what}s": ", ".join(present) or "none"},
+        fix=f"{option} {modality}={nearest[0]}" if nearest else None,
+    )
+
+
+def ragged(dim: int, lengths: npt.NDArray[np.integer[Any]], *, start: int, where: object) -> DataError:
+    """The error for rows of other lengths (n,) than `dim`, where `start` is the number of the first row."""
+    bad = np.flatnonzero(lengths != dim)
+    return DataError(
+        f"embeddings differ in length: row {start + int(bad[0])} has {int(lengths[bad[0]])} values, not {dim}",
+        where=where,
+        rows_at_fault=f"{len(bad):,}",
+    )

@@ -1,0 +1,163 @@
+"""Item ids as keys: fixed-size, comparable across modalities, findable.
+
+An id of any length becomes 128 bits, which is all that is kept of it: a hash for strings (at ten million
+items two ids collide with probability 1e-25), the value itself for integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xxhash
+
+from clear_cli.embeddings.base import IdKind, Rows
+from clear_cli.errors import DataError
+
+Keys = npt.NDArray[np.uint64]
+Positions = npt.NDArray[np.int64]
+
+
+def common_kind(sources: Mapping[str, Rows]) -> IdKind:
+    """The kind that the ids of all modalities can be compared as.
+
+    Raises:
+        DataError: There is none, or rows without ids that cannot be the same items.
+    """
+    kinds = {name: source.id_kind for name, source in sources.items()}
+    shown = {name: _KIND_NAMES[kind] for name, kind in kinds.items()}
+    present = set(kinds.values())
+    if "row" in present and len(present) > 1:
+        bare = next(name for name, kind in kinds.items() if kind == "row")
+        raise DataError(
+            f'"{bare}" has no item ids, but other modalities have',
+            where=sources[bare].path,
+            ids=", ".join(f"{name}: {kind}" for name, kind in shown.items()),
+            fix=f"--ids {bare}=ids.txt (one id per line, in row order)",
+        )
+    if {"string", "integer"} <= present:
+        raise DataError(
+            "item ids are strings in one modality and integers in another, so none would match",
+            ids=", ".join(f"{name}: {kind}" for name, kind in shown.items()),
+            fix="write the ids of all modalities with one type",
+        )
+    lengths = {name: source.rows for name, source in sources.items()}
+    if present == {"row"} and len(set(lengths.values())) > 1:
+        raise DataError(
+            "without item ids row i of every modality must be the same item, but the lengths differ",
+            rows=", ".join(f"{name}: {rows:,}" for name, rows in lengths.items()),
+            fix="--ids NAME=ids.txt for each modality",
+        )
+    return "integer" if "integer" in present else "row" if present == {"row"} else "string"
+
+
+_KIND_NAMES = {
+    "string": "strings",
+    "integer": "integers",
+    "text": "a text file",
+    "row": "none, row i is item i",
+}
+
+
+def read_keys(source: Rows, kind: IdKind) -> Keys:
+    """Keys of all rows of a source: (rows, 2)."""
+    parts = [keys_of(as_kind(ids, kind, where=source.path)) for ids in source.ids()]
+    return np.concatenate([np.empty((0, 2), dtype=np.uint64), *parts])
+
+
+def table_id_type(sources: Iterable[Rows]) -> pa.DataType:
+    """The Arrow type that holds the ids of all sources: strings where any has strings, else integers."""
+    types = {
+        next(source.ids(), pa.array([], pa.int64())).type
+        if source.id_kind == "integer"
+        else _TABLE_TYPES[source.id_kind]
+        for source in sources
+    }
+    if pa.string() in types:
+        return pa.string()
+    return types.pop() if len(types) == 1 else pa.int64()
+
+
+_TABLE_TYPES = {"string": pa.string(), "text": pa.string(), "row": pa.int64()}
+
+
+def keys_of(ids: pa.Array) -> Keys:
+    """(n, 2) 128-bit keys: XXH3 of the bytes of strings, the value and its sign of integers."""
+    if pa.types.is_integer(ids.type):
+        values = ids.to_numpy(zero_copy_only=False)
+        return np.stack([values.view(np.uint64), (values < 0).astype(np.uint64)], axis=1)
+    digests = b"".join(map(xxhash.xxh3_128_digest, ids.cast(pa.binary()).to_pylist()))
+    return np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2)
+
+
+def keys_of_rows(rows: int) -> Keys:
+    """Keys of row numbers: (rows, 2)."""
+    return np.stack([np.arange(rows, dtype=np.uint64), np.zeros(rows, dtype=np.uint64)], axis=1)
+
+
+def as_kind(ids: pa.Array, kind: IdKind, *, where: object) -> pa.Array:
+    """Ids of a text file as the kind that the other modalities have; others as they are.
+
+    Raises:
+        DataError: The others have integers and a line is not one.
+    """
+    if kind != "integer" or not pa.types.is_string(ids.type):
+        return ids
+    try:
+        return ids.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"the other modalities have integer ids, but {str(error).split(':')[0]}", where=where
+        ) from error
+
+
+class Index:
+    """Looks keys up: (n, 2) sorted by their first half."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.order = np.argsort(keys[:, 0], kind="stable")
+        self.keys = keys[self.order]
+
+    def find(self, keys: Keys) -> Positions:
+        """Row number of each key in the index, -1 where it is not there: (n,)."""
+        found = np.full(len(keys), -1, dtype=np.int64)
+        place = np.searchsorted(self.keys[:, 0], keys[:, 0])
+        open_ = np.arange(len(keys))
+        # Different keys with one first half stand side by side; almost always there is just one.
+        while len(open_):
+            open_ = open_[place[open_] < len(self.keys)]
+            open_ = open_[self.keys[place[open_], 0] == keys[open_, 0]]
+            hit = self.keys[place[open_], 1] == keys[open_, 1]
+            found[open_[hit]] = self.order[place[open_[hit]]]
+            open_ = open_[~hit]
+            place[open_] += 1
+        return found
+
+    def refuse_duplicates(self, modality: str, source: Rows) -> None:
+        """Raise a DataError that names the first few duplicate ids, if there are any."""
+        # Equal keys have equal first halves; within such a run the rare other key may stand between two equal ones.
+        runs = np.flatnonzero(self.keys[1:, 0] == self.keys[:-1, 0])
+        suspects = np.unique(np.concatenate([self.order[runs], self.order[runs + 1]]))
+        if not len(suspects):
+            return
+        seen: dict[Any, list[int]] = {}
+        start = 0
+        for ids in source.ids():
+            here = suspects[(suspects >= start) & (suspects < start + len(ids))]
+            for row, value in zip(here, ids.take(pa.array(here - start)).to_pylist(), strict=True):
+                seen.setdefault(value, []).append(int(row))
+            start += len(ids)
+        twice = {value: rows for value, rows in seen.items() if len(rows) > 1}
+        if not twice:
+            return
+        first = [f"{value} (rows {', '.join(map(str, rows[:3]))})" for value, rows in list(twice.items())[:3]]
+        raise DataError(
+            f'{len(twice):,} item ids of "{modality}" occur more than once',
+            where=source.path,
+            first="; ".join(first),
+            fix="one row per item, for example the mean: pandas.read_parquet(path).groupby('item_id')['embedding']"
+            ".apply(lambda rows: numpy.mean(numpy.stack(rows), axis=0))",
+        )

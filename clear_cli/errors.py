@@ -1,0 +1,59 @@
+"""What goes wrong, said once: the problem, where it is, and how to fix it.
+
+Every error that a user can cause is a `ClearError`. Its text is part of the product:
+
+    error: column "embeding" not found
+      in: items/image/part-003.parquet
+      columns: item_id, embedding
+      fix: --embedding-column image=embedding
+"""
+
+from __future__ import annotations
+
+
+class ClearError(Exception):
+    """An error that the user can act on.
+
+    Args:
+        problem: What is wrong, in one line without a final stop.
+        where: The file, dataset or option at fault.
+        fix: What to do about it.
+        **details: Further labelled lines (candidates, both numbers), shown between `in` and `fix`.
+    """
+
+    exit_code = 1
+
+    def __init__(self, problem: str, *, where: object = None, fix: str | None = None, **details: object) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.where = where
+        self.fix = fix
+        self.details = details
+
+    def __str__(self) -> str:
+        """The error as it is shown, without the leading `error: `."""
+        lines = [self.problem]
+        if self.where is not None:
+            lines.append(f"  in: {self.where}")
+        lines += [f"  {label.replace('_', ' ')}: {value}" for label, value in self.details.items()]
+        if self.fix is not None:
+            lines.append(f"  fix: {self.fix}")
+        return "\n".join(lines)
+
+
+class UsageError(ClearError):
+    """The command line, or the arguments of a call, make no sense."""
+
+    exit_code = 2
+
+
+class DataError(ClearError):
+    """An input cannot be used as it is."""
+
+    exit_code = 3
+
+
+class OutputError(ClearError):
+    """The output, or the machine, refuses: no space, no permission, something in the way."""
+
+    exit_code = 4

@@ -1,0 +1,299 @@
+"""Atomic publication of an output directory, and the manifest it bears.
+
+All work happens in a hidden workspace beside the target, on the same file system:
+
+    clean/                          the target: complete or absent, whatever happens
+    .clean.<pid>-<random>.partial/  the workspace
+        lock                        held while its run lives: what can be locked is dead, and is removed
+        new/                        what the run writes; one rename puts it in the place of the target
+        old/                        the replaced target, where replacing takes two renames
+
+A directory is replaced only if it bears our manifest, and only if that is the manifest seen at the start.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+import xxhash
+
+from clear_cli.errors import OutputError, UsageError
+
+MANIFEST = "manifest.json"
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
+_OVERTAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.EWOULDBLOCK}
+_FIX = "choose another --out"
+_FIXES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"free space there, or {_FIX}")
+_FIXES |= dict.fromkeys((errno.EACCES, errno.EPERM), f"make it writable for this user, or {_FIX}")
+
+
+class Publication:
+    """A directory in the making, which becomes the target in one step or not at all.
+
+        with Publication(out, overwrite=False) as staging:
+            ...  # write files to staging.path, an empty directory
+            staging.publish({"version": ..., "command": ..., "parameters": ..., "inputs": ...})
+
+    Leaving the block in any other way removes what was written and leaves the target as it was.
+    """
+
+    def __init__(self, out: Path, *, overwrite: bool) -> None:
+        self._out, self._overwrite, self._target = out, overwrite, _target(out)
+
+    def __enter__(self) -> Self:
+        with _reported(self._out):
+            recover(self._out)
+            # Read before the check: what appears after it was never checked and must not be replaced.
+            self._seen = read_manifest(self._target)
+            check_target(self._out, overwrite=self._overwrite)
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._workspace, self._lock = _make_workspace(self._target.parent, self._target.name)
+            self.path = self._workspace / "new"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with _reported(self._out):
+            _discard(self._workspace, self._lock, self._target)
+
+    def publish(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Put what was written in the place of the target, durably, and return the manifest as written.
+
+        It is the one given, with "tool" and "outputs" (relative path -> fingerprint) added.
+
+        Raises:
+            OutputError: The disk refuses, or another run has published to the target meanwhile.
+        """
+        with _reported(self._out):
+            whole = {**manifest, "tool": "clear_cli", "outputs": _fingerprints(self.path)}
+            text = json.dumps(whole, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            (self.path / MANIFEST).write_bytes(text.encode("utf-8", "surrogateescape"))
+            for path in (self.path, *self.path.rglob("*")):
+                _sync(path)
+            self._put_in_place()
+            _sync(self._target.parent)
+        return whole
+
+    def _put_in_place(self) -> None:
+        try:
+            if self._seen is None:
+                # Safe without a check: a directory replaces nothing but an empty directory.
+                self.path.rename(self._target)
+                return
+            with ExitStack() as lock:
+                lock.callback(os.close, _lock(self._target, os.O_RDONLY))
+                if read_manifest(self._target) != self._seen:
+                    raise FileExistsError(errno.EEXIST, "the manifest has changed")
+                _replace(self._target, self.path, self._workspace / "old")
+        except OSError as error:
+            if error.errno not in _OVERTAKEN:
+                raise
+            problem = "another run has published to the output directory meanwhile"
+            raise OutputError(problem, where=self._out, fix=f"run again, or {_FIX}") from error
+
+
+def check_target(out: Path, *, overwrite: bool) -> None:
+    """Refuse, before any work, a target that could not or must not be replaced; `recover` it first.
+
+    Raises:
+        OutputError: It is a file, a symbolic link, a mount point or the current directory; it holds files
+            and no manifest of ours; it is ours and `overwrite` is off; or nothing can be written beside it.
+    """
+    target = _target(out)
+    with _reported(out):
+        recover(out)
+        if target.is_symlink():
+            raise OutputError("the output is a symbolic link", where=out, fix=_FIX)
+        if target.exists() and not target.is_dir():
+            raise OutputError("the output exists and is not a directory", where=out, fix=_FIX)
+        if target.is_mount() or Path.cwd().is_relative_to(target):
+            problem = "the output is a mount point, or holds the current directory"
+            raise OutputError(problem, where=out, fix=_FIX)
+        if target.exists() and any(target.iterdir()):
+            if read_manifest(target) is None:
+                raise OutputError(f"the output holds files and no {MANIFEST} of ours", where=out, fix=_FIX)
+            if not overwrite:
+                raise OutputError("the output exists", where=out, fix="--overwrite")
+    existing = _nearest(target.parent)
+    with _reported(existing):  # only the attempt tells the reason
+        _discard(*_make_workspace(existing, target.name), target)
+
+
+def recover(out: Path) -> None:
+    """Clear up after runs that died: put back what they had moved away, remove what they left."""
+    target = _target(out)
+    workspace = re.compile(re.escape(f".{target.name}.") + r"\d+-[0-9a-f]{8}\.partial")
+    for path in target.parent.glob(".*.partial"):
+        if workspace.fullmatch(path.name):
+            with suppress(OSError):
+                _discard(path, _lock(path / "lock", os.O_RDWR | os.O_CREAT), target)
+
+
+def refuse_overlap(out: Path, inputs: Iterable[Path]) -> None:
+    """Refuse, with a UsageError, an output directory that is an input, lies inside one or holds one."""
+    target = Path(os.path.realpath(out))
+    for path in inputs:
+        source = Path(os.path.realpath(path))
+        if target.is_relative_to(source) or source.is_relative_to(target):
+            relation = "lies inside" if target.is_relative_to(source) else "holds"
+            problem = f"the output {'is' if target == source else relation} an input"
+            raise UsageError(problem, where=out, fix=_FIX, input=path)
+
+
+def read_manifest(out: Path) -> dict[str, Any] | None:
+    """Our manifest in a directory, or None if there is none, or one that is not ours."""
+    try:
+        manifest = json.loads((out / MANIFEST).read_bytes().decode("utf-8", "surrogateescape"))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and manifest.get("tool") == "clear_cli" else None
+
+
+def is_current(out: Path, manifest_wanted: dict[str, Any]) -> bool:
+    """Whether the output (after `recover`) is what a run with this manifest would write.
+
+    Its "version", "command", "parameters" and "inputs" agree, and no file was changed, removed or added.
+    """
+    keys = ("version", "command", "parameters", "inputs")
+    wanted = json.loads(json.dumps({key: manifest_wanted[key] for key in keys}))  # tuples become lists
+    try:
+        there = read_manifest(out) or {}
+        agreed = {key: there.get(key) for key in keys} == wanted
+        return agreed and there.get("outputs") == _fingerprints(out)
+    except OSError:
+        return False
+
+
+def fingerprint(path: Path) -> dict[str, int | str]:
+    """Size and content hash of a file, in bounded memory: {"bytes": ..., "xxh3_128": hex}."""
+    size, digest, buffer = 0, xxhash.xxh3_128(), memoryview(bytearray(4 << 20))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            size += count
+            digest.update(buffer[:count])
+    return {"bytes": size, "xxh3_128": digest.hexdigest()}
+
+
+def require_free(path: Path, needed: int, *, what: str) -> None:
+    """Refuse, with an OutputError that has both numbers, what the disk under a path cannot hold."""
+    free = shutil.disk_usage(_nearest(path.absolute())).free
+    if free < needed:
+        fix, numbers = _FIXES[errno.ENOSPC], {"needed": _readable(needed), "free": _readable(free)}
+        raise OutputError(f"not enough free space for {what}", where=path, fix=fix, **numbers)
+
+
+def output_error(error: OSError, where: object) -> OutputError:
+    """What the operating system refused, as an error that says what to do about it."""
+    problem = (error.strerror or str(error)).lower()
+    return OutputError(problem, where=where, fix=_FIXES.get(error.errno or 0, _FIX))
+
+
+@contextmanager
+def _reported(where: object) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise output_error(error, where) from error
+
+
+def _target(out: Path) -> Path:
+    """The absolute path, with symbolic links followed in the parents only."""
+    named = out.name not in {"", ".."}
+    return Path(os.path.realpath(out.parent), out.name) if named else Path(os.path.realpath(out))
+
+
+def _nearest(path: Path) -> Path:
+    return next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
+
+
+def _readable(count: int) -> str:
+    unit, power = ("GiB", 30) if count >= 1 << 30 else ("MiB", 20)
+    return f"{count / (1 << power):.1f} {unit} ({count:,} bytes)"
+
+
+def _fingerprints(root: Path) -> dict[str, dict[str, int | str]]:
+    """Relative path -> fingerprint, of every file under a directory except its manifest."""
+    paths = sorted({path for path in root.rglob("*") if path.is_file()} - {root / MANIFEST})
+    with ThreadPoolExecutor(2) as pool:
+        names = (path.relative_to(root).as_posix() for path in paths)
+        return dict(zip(names, pool.map(fingerprint, paths), strict=True))
+
+
+def _make_workspace(parent: Path, name: str) -> tuple[Path, int]:
+    """A fresh workspace and its lock: on a file, for NFS shows other hosts no lock on a directory."""
+    while True:
+        workspace = parent / f".{name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
+        workspace.mkdir()
+        try:
+            lock = _lock(workspace / "lock", os.O_RDWR | os.O_CREAT)
+            (workspace / "new").mkdir()
+            return workspace, lock
+        except OSError as error:
+            shutil.rmtree(workspace, ignore_errors=True)
+            # A run that starts right now may lock it first, take it for dead and remove it: try again.
+            if not isinstance(error, FileNotFoundError | BlockingIOError):
+                raise
+
+
+def _lock(path: Path, flags: int) -> int:
+    """An open descriptor, which holds the lock; BlockingIOError if another run does, or replaced the path."""
+    lock = os.open(path, flags, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(lock), path.stat()):
+            raise BlockingIOError(errno.EWOULDBLOCK, "replaced before it was locked")
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _discard(workspace: Path, lock: int, target: Path) -> None:
+    """Put back what the run had moved away, if nothing took its place, and remove the rest."""
+    old = workspace / "old"
+    try:
+        if old.exists():  # removed under another name, so that what is put back is always whole
+            old.rename(workspace / "replaced" if os.path.lexists(target) else target)
+        shutil.rmtree(workspace, ignore_errors=True)
+    finally:
+        os.close(lock)
+    with suppress(OSError):  # NFS keeps the lock file, under another name, until it is closed
+        workspace.rmdir()
+
+
+def _replace(target: Path, new: Path, old: Path) -> None:
+    """Put `new` in the place of `target`: in one step, or else in two that `_discard` can undo."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    names = (_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(target))
+    if rename and rename(*names, _RENAME_EXCHANGE) == 0:
+        return
+    code = ctypes.get_errno() if rename else errno.ENOSYS
+    if code not in _UNSUPPORTED:
+        raise OSError(code, os.strerror(code))
+    target.rename(old)
+    _sync(old.parent)
+    new.rename(target)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # some shared folders cannot sync a directory
+        if error.errno not in _UNSUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,212 @@
+"""The diagnostics document: everything that the fit and the projection found, as one JSON-able object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from clear_cli.diagnostics import (
+    Figures,
+    Shared,
+    heatmap,
+    leftover,
+    neighbour_overlap,
+    ratio,
+    scale_ratio,
+    scatter,
+)
+from clear_cli.embeddings.base import Floats, Rows
+from clear_cli.moments import CrossMoments
+from clear_cli.projector import Projector
+from clear_cli.sample import Sample
+from clear_cli.subspace import Pair, cumulative_energy, numeric_rank
+from clear_cli.workflow.fitting import Fitted
+from clear_cli.workflow.projecting import Extreme, Outcome
+
+SCHEMA_VERSION = 0
+
+UNEQUAL_SCALES = 10.0
+MOST_OF_THE_VARIANCE = 0.5
+UNIT_NORM = 1e-3
+
+
+def fit_document(sources: Mapping[str, Rows], fitted: Fitted) -> Figures:
+    """What a fit found, before any row is written.
+
+    Args:
+        sources: The modalities.
+        fitted: Their fit.
+
+    Returns:
+        `schema_version`, `modalities` by name, `pairs` in order, and `warnings`.
+    """
+    document: Figures = plain(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "modalities": {
+                name: modality_figures(sources[name], projector) for name, projector in fitted.projectors.items()
+            },
+            "pairs": pair_figures(fitted),
+            "warnings": list(fitted.warnings),
+        }
+    )
+    return document
+
+
+def with_outcomes(document: Figures, outcomes: Mapping[str, Outcome], projectors: Mapping[str, Projector]) -> Figures:
+    """The document of a fit (or of nothing but projectors) with what became of the rows that were written."""
+    modalities = {
+        name: {**document["modalities"][name], **_outcome_figures(outcome)} for name, outcome in outcomes.items()
+    }
+    norms = {side: [one["row_norm_mean"][side] for one in modalities.values()] for side in ("before", "after")}
+    scales = {side: scale_ratio(values) for side, values in norms.items()} if len(outcomes) > 1 else None
+    warnings = [*document["warnings"], *_outcome_warnings(modalities, scales, projectors)]
+    complete: Figures = plain({**document, "modalities": modalities, "scale_ratio": scales, "warnings": warnings})
+    return complete
+
+
+def modality_figures(source: Rows, projector: Projector) -> Figures:
+    """One modality: what it is, its spectrum, and what is removed of it."""
+    energy = cumulative_energy(projector.spectrum)
+    rank = projector.rank
+    return {
+        "rows": source.rows,
+        "dim": source.dim,
+        "dtype": source.dtype.name,
+        "rank": rank,
+        "strength": projector.strength,
+        "directions_kept": projector.directions.shape[1],
+        "numeric_rank": numeric_rank(projector.spectrum, projector.dim),
+        "spectrum": projector.spectrum.tolist(),
+        "cumulative_energy": energy.tolist(),
+        "energy_at_rank": float(energy[rank - 1]) if rank else 0.0,
+        "gap_at_rank": _gap(projector),
+        "placeholders": len(projector.placeholders),
+    }
+
+
+def pair_figures(fitted: Fitted) -> list[Figures]:
+    """Every pair that entered the fit: leftover from its moments, the rest from its sample, before and after."""
+    figures = []
+    for pair, moments in fitted.moments.items():
+        a, b = (fitted.projectors[name] for name in pair)
+        figures.append(_pair(pair, moments, fitted.samples[pair], a, b))
+    return figures
+
+
+def _pair(pair: Pair, moments: CrossMoments, sample: Sample, a: Projector, b: Projector) -> Figures:
+    before = sample.rows()
+    after = (a.transform(before[0]), b.transform(before[1]))
+
+    def measure(rows: tuple[Floats, Floats]) -> tuple[Shared, Figures, Figures]:
+        shared = Shared(*rows)
+        return shared, shared.figures(), neighbour_overlap(*rows)
+
+    # Before and after are independent of each other, and each is computed on one thread: same bits everywhere.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
+        (shared, first, near), (shared_after, then, near_after) = pool.map(measure, (before, after))
+    return {
+        "modalities": list(pair),
+        "items": moments.items,
+        "total_variance": [moments.total_variance(side) for side in (0, 1)],
+        "leftover": {
+            "fit_algebraic": leftover(moments, a, b),
+            "sample_as_written": ratio(shared_after.shared_norm, shared.shared_norm * a.scale * b.scale),
+        },
+        "sample": {
+            "items": shared.items,
+            **{key: {"before": first[key], "after": then[key]} for key in first},
+            "neighbour_overlap": {
+                "before": near["jaccard"],
+                "after": near_after["jaccard"],
+                "chance": near["chance"],
+                "neighbours": near["k"],
+                "items": near["items"],
+            },
+            "scatter": {
+                name: scatter(x, y, projector)
+                for name, x, y, projector in zip(pair, before, after, (a, b), strict=True)
+            },
+        },
+        "heatmap": heatmap(moments, a, b),
+    }
+
+
+def _gap(projector: Projector) -> float | None:
+    """(sigma_k - sigma_k+1) / sigma_1: how clear the cut at the rank is."""
+    spectrum, rank = projector.spectrum, projector.rank
+    if not 0 < rank < len(spectrum):
+        return None
+    return ratio(spectrum[rank - 1] - spectrum[rank], spectrum[0])
+
+
+def _outcome_figures(outcome: Outcome) -> Figures:
+    def listed(extremes: list[Extreme]) -> list[Figures]:
+        return [{"item_id": one.item_id, "row": one.row, "removed": one.removed} for one in extremes]
+
+    return {
+        "rows_by_status": dict(outcome.by_status),
+        "rows_without_other_modality": outcome.alone,
+        "rows_zeroed": outcome.zeroed,
+        **outcome.impact.figures(),
+        "most_affected": listed(outcome.most),
+        "least_affected": listed(outcome.least),
+    }
+
+
+def _outcome_warnings(
+    modalities: Mapping[str, Figures], scales: Mapping[str, float | None] | None, projectors: Mapping[str, Projector]
+) -> list[str]:
+    warnings = []
+    for name, one in modalities.items():
+        changed = not projectors[name].identity
+        kept, alone = one["variance_kept"], one["rows_without_other_modality"]
+        if changed and kept is not None and kept < 1 - MOST_OF_THE_VARIANCE:
+            warnings.append(
+                f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
+                "(a lower rank or strength removes less)"
+            )
+        if changed and abs(one["row_norm_mean"]["before"] - 1) < UNIT_NORM and _narrow(one["histograms"]["row_norm"]):
+            warnings.append(
+                f'"{name}" has unit-norm rows, and after projection the norm of a row tells what was removed'
+            )
+        if changed and alone:
+            warnings.append(
+                f'{alone:,} rows of "{name}" are the only modality of their item, which loses the shared signal'
+            )
+        if one["rows_zeroed"]:
+            warnings.append(
+                f'{one["rows_zeroed"]:,} rows of "{name}" had nothing but shared signal and are now all zeros'
+            )
+        fillers = one["rows_by_status"]["placeholder"]
+        if fillers:
+            warnings.append(
+                f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, projected like any row'
+            )
+    if scales and scales["before"] and scales["before"] > UNEQUAL_SCALES:
+        warnings.append(
+            f"row norms differ {scales['before']:.0f}-fold between modalities: recommenders that concatenate them "
+            "hear the loudest one only"
+        )
+    return warnings
+
+
+def _narrow(histogram: Figures) -> bool:
+    """Whether all row norms before fall into the bins around 1."""
+    return all(0.9 < edge < 1.1 for edge, rows in zip(histogram["edges"], histogram["before"], strict=False) if rows)
+
+
+def plain(value: Any) -> Any:
+    """The same value in types that JSON knows; numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

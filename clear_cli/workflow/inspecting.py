@@ -1,0 +1,103 @@
+"""Looking at a file before trusting it: its layout and the health of its first rows, or what a projector holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clear_cli.artifact import read_artifact
+from clear_cli.diagnostics import norm, ratio, row_norms
+from clear_cli.embeddings import open_source
+from clear_cli.embeddings.base import Source
+from clear_cli.health import Floats, RepeatedRows, Status, row_hashes, row_status
+from clear_cli.subspace import cumulative_energy, energy_rank
+from clear_cli.workflow.document import SCHEMA_VERSION, plain
+from clear_cli.workflow.fitting import first_ids
+from clear_cli.workflow.job import PROJECTOR
+
+HEALTH_ROWS = 10_000
+
+
+def inspect(path: Path, *, embedding_column: str | None = None, id_column: str | None = None) -> dict[str, Any]:
+    """What a file of embeddings or a projector holds.
+
+    Args:
+        path: Any input, a projector, or an output directory.
+        embedding_column: The column or dataset, where there are several.
+        id_column: The ids, where there are several.
+
+    Returns:
+        `kind` (`embeddings` or `projector`) and what there is to say about it.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    if path.suffix == ".safetensors" or (path.is_dir() and (path / PROJECTOR).exists()):
+        return plain({"schema_version": SCHEMA_VERSION, "kind": "projector", **_projector(path)})  # type: ignore[no-any-return]
+    source = open_source(path, modality=path.stem or "image", embedding_column=embedding_column, id_column=id_column)
+    return plain(  # type: ignore[no-any-return]
+        {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "embeddings",
+            "name": path.name,
+            **source.describe(),
+            "notes": source.notes,
+            "ids": source.id_kind,
+            "first_ids": first_ids(source),
+            "health": _health(source),
+        }
+    )
+
+
+def _projector(path: Path) -> dict[str, Any]:
+    artifact = read_artifact(path)
+    modalities = {}
+    for name, one in artifact.projectors.items():
+        energy = cumulative_energy(one.spectrum)
+        modalities[name] = {
+            "dim": one.dim,
+            "rank": one.rank,
+            "strength": one.strength,
+            "scale": one.scale,
+            "directions_kept": one.directions.shape[1],
+            "placeholders": len(one.placeholders),
+            "energy_at_rank": energy[one.rank - 1] if one.rank else 0.0,
+            "rank_of_90%_energy": energy_rank(one.spectrum, 0.9),
+            "spectrum": one.spectrum[:16].tolist(),
+        }
+    return {"modalities": modalities, "provenance": artifact.provenance}
+
+
+def _health(source: Source) -> dict[str, Any]:
+    """Figures of the first rows; norms over the rows that can be used."""
+    rows = _first(source)
+    status = row_status(rows)
+    usable = rows[status == Status.USED]
+    repeated = RepeatedRows()
+    hashes = row_hashes(usable)
+    repeated.update(hashes)
+    fillers = np.isin(hashes, repeated.placeholders())
+    figures: dict[str, Any] = {
+        "rows": len(rows),
+        "missing": int(np.count_nonzero(status == Status.MISSING)),
+        "non_finite": int(np.count_nonzero(status == Status.NON_FINITE)),
+        "placeholder": int(np.count_nonzero(fillers)),
+        "duplicate": int(len(hashes) - len(np.unique(hashes)) - max(int(np.count_nonzero(fillers)) - 1, 0)),
+    }
+    if len(usable):
+        norms = row_norms(usable)
+        figures["row_norm"] = {"min": norms.min(), "mean": norms.mean(), "max": norms.max()}
+        figures["mean_norm_ratio"] = ratio(norm(usable.mean(axis=0, dtype=np.float64)), float(norms.mean()))
+        figures["constant_columns"] = int(np.count_nonzero(np.ptp(usable, axis=0) == 0)) if len(usable) > 1 else 0
+    return figures
+
+
+def _first(source: Source) -> Floats:
+    parts: list[Floats] = [np.empty((0, source.dim), source.dtype)]
+    for chunk in source.chunks():
+        parts.append(chunk.embeddings[: HEALTH_ROWS - sum(map(len, parts))])
+        if sum(map(len, parts)) >= HEALTH_ROWS:
+            break
+    return np.concatenate(parts)

@@ -1,0 +1,169 @@
+"""The projection: every row of a modality through its projector and into its sink, measured on the way."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from clear_cli.config import Machine, OnInvalid
+from clear_cli.diagnostics import Impact, row_figures
+from clear_cli.embeddings.base import Chunk, Floats, Source
+from clear_cli.embeddings.items import ItemsWriter
+from clear_cli.errors import DataError
+from clear_cli.health import Mask, Status, row_hashes, row_status
+from clear_cli.parallel import behind, prefetch
+from clear_cli.projector import Projector
+from clear_cli.workflow.fitting import non_finite
+
+PART_ROWS = 4096
+"""Rows projected by one call, counted from the start of a chunk: fixed, so that results do not depend on threads."""
+
+EXTREMES = 10
+"""Rows listed as most and as least affected."""
+
+Statuses = npt.NDArray[np.uint8]
+PartOf = Callable[[int, int], tuple[Statuses, Mask]]
+"""(start, rows) -> status of each row if it is usable, and whether its item has no usable row in another modality."""
+
+
+class Extreme(NamedTuple):
+    """A row at an end of the scale of what was removed."""
+
+    removed: float
+    row: int
+    item_id: Any
+
+
+@dataclass
+class Outcome:
+    """What became of the rows of one modality.
+
+    Attributes:
+        impact: Totals over the usable rows.
+        by_status: Rows by status.
+        alone: Usable rows whose item has no usable row in another modality.
+        zeroed: Usable rows that came out all zeros.
+        most: (share removed, row, id) of the rows that lost most, most first.
+        least: The same of those that lost least.
+    """
+
+    impact: Impact
+    by_status: dict[str, int] = field(default_factory=lambda: {status.label: 0 for status in Status})
+    alone: int = 0
+    zeroed: int = 0
+    most: list[Extreme] = field(default_factory=list)
+    least: list[Extreme] = field(default_factory=list)
+
+
+def project(
+    source: Source,
+    projector: Projector,
+    target: Path,
+    items: ItemsWriter,
+    *,
+    id_type: pa.DataType,
+    part_of: PartOf,
+    on_invalid: OnInvalid,
+    machine: Machine,
+) -> Outcome:
+    """Write a modality again with projected embeddings.
+
+    Args:
+        source: The modality as it is.
+        projector: Its projector.
+        target: The file or folder to write.
+        items: Takes the figures of every row.
+        id_type: Type of the ids in it.
+        part_of: Tells what part usable rows had in the fit.
+        on_invalid: What rows with NaN or infinity do.
+        machine: What the work may use.
+
+    Raises:
+        DataError: A row that is not finite (unless kept), or that leaves the range of its type.
+    """
+    outcome = Outcome(Impact(source.dim))
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(machine.threads) as pool,
+        machine.progress.stage(f"writing {projector.modality}", source.rows) as advance,
+        source.sink(target) as sink,
+        behind(sink.write) as write,
+    ):
+        for chunk in prefetch(source.chunks(carry=True)):
+            done = _projected(chunk, projector, pool)
+            write(chunk, done.y)
+            bad = np.flatnonzero(done.status == Status.NON_FINITE)
+            if len(bad) and on_invalid == "error":
+                raise non_finite(projector.modality, chunk.start + int(bad[0]), source.path)
+            usable = done.status == Status.USED
+            part, alone = part_of(chunk.start, len(chunk))
+            done.status[usable] = part[usable]
+            outcome.alone += int(np.count_nonzero(alone & usable))
+            ids = _ids(chunk, id_type)
+            _account(outcome, chunk, done, usable, ids)
+            items.write(projector.modality, ids, chunk.start, done.status, done.figures)
+            advance(len(chunk))
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Projected:
+    """A chunk, projected and measured; figures are NaN for rows without usable values."""
+
+    y: Floats
+    status: Statuses
+    figures: dict[str, npt.NDArray[np.float64]]
+
+
+def _projected(chunk: Chunk, projector: Projector, pool: ThreadPoolExecutor) -> _Projected:
+    y = np.empty_like(chunk.embeddings)
+    status = np.empty(len(chunk), dtype=np.uint8)
+
+    def part(start: int) -> dict[str, npt.NDArray[np.float64]]:
+        rows = slice(start, start + PART_ROWS)
+        x = chunk.embeddings[rows]
+        status[rows] = row_status(x)
+        if len(projector.placeholders):
+            filler = projector.is_placeholder(row_hashes(x), x.dtype) & (status[rows] == Status.USED)
+            status[rows][filler] = Status.PLACEHOLDER
+        try:
+            y[rows] = projector.transform(x)
+        except DataError as error:
+            raise DataError(error.problem, where=chunk.where, fix=error.fix) from error
+        with np.errstate(invalid="ignore"):
+            return row_figures(projector, x, y[rows])
+
+    figures = list(pool.map(part, range(0, max(len(chunk), 1), PART_ROWS)))
+    return _Projected(y, status, {key: np.concatenate([part[key] for part in figures]) for key in figures[0]})
+
+
+def _account(outcome: Outcome, chunk: Chunk, done: _Projected, usable: Mask, ids: pa.Array) -> None:
+    """Add a chunk to the outcome. `usable` rows hold data; placeholders are projected but say nothing about items."""
+    figures = {key: values[usable] for key, values in done.figures.items()}
+    outcome.impact.add(chunk.embeddings[usable], done.y[usable], figures)
+    outcome.zeroed += int(np.count_nonzero(figures["norm_after"] == 0))
+    for status in Status:
+        outcome.by_status[status.label] += int(np.count_nonzero(done.status == status))
+    rows, removed = np.flatnonzero(usable), figures["removed"]
+    order = np.argsort(removed, kind="stable")
+    for kept, candidates, sign in (
+        (outcome.least, order[:EXTREMES], 1),
+        (outcome.most, order[::-1][:EXTREMES], -1),
+    ):
+        found = [Extreme(float(removed[i]), chunk.start + int(rows[i]), ids[int(rows[i])].as_py()) for i in candidates]
+        kept[:] = heapq.nsmallest(EXTREMES, [*kept, *found], key=lambda one: (sign * one.removed, one.row))
+
+
+def _ids(chunk: Chunk, id_type: pa.DataType) -> pa.Array:
+    if chunk.ids is None:
+        return pa.array(np.arange(chunk.start, chunk.start + len(chunk))).cast(id_type)
+    return chunk.ids.cast(id_type)

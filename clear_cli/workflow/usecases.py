@@ -1,0 +1,222 @@
+"""The use-cases: run, fit, apply, plan. Each opens its inputs, does the work, and publishes one directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from clear_cli import __version__
+from clear_cli.artifact import Artifact, read_artifact, write_artifact
+from clear_cli.config import FitOptions, Input, Machine, OnInvalid, PerModality
+from clear_cli.embeddings.align import Alignment, align
+from clear_cli.embeddings.base import Source
+from clear_cli.embeddings.ids import table_id_type
+from clear_cli.embeddings.items import ItemsWriter
+from clear_cli.errors import DataError, UsageError
+from clear_cli.health import Status
+from clear_cli.projector import Projector
+from clear_cli.publish import fingerprint
+from clear_cli.subspace import RankRule
+from clear_cli.workflow.document import SCHEMA_VERSION, fit_document, modality_figures, with_outcomes
+from clear_cli.workflow.fitting import Fitted, fit_rows
+from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
+from clear_cli.workflow.projecting import Outcome, PartOf, project
+
+
+def run(
+    inputs: Sequence[Input], out: Path, options: FitOptions, *, overwrite: bool = False, machine: Machine | None = None
+) -> Published:
+    """Fit all modalities and write them again without what they share.
+
+    Raises:
+        UsageError, DataError, OutputError: See the command line reference for each.
+    """
+    _at_least_two(inputs)
+    job = Job("run", inputs, out, overwrite, machine or Machine())
+
+    def work(staging: Path) -> dict[str, Any]:
+        alignment = align(job.sources, options.fit_items)
+        fitted = fit_rows(job.sources, alignment, options, job.machine)
+        _warn_alignment(job.sources, alignment, fitted)
+        _write_projector(staging, job.sources, fitted)
+        document = fit_document(job.sources, fitted)
+        parts: dict[str, PartOf] = {name: _part_of(fitted, name) for name in job.sources}
+        id_type = table_id_type(job.sources.values())
+        outcomes = _write_embeddings(job, staging, fitted.projectors, parts, options.on_invalid, id_type)
+        return with_outcomes(document, outcomes, fitted.projectors)
+
+    return job.publish(_fit_parameters(options, job.sources), work)
+
+
+def fit(
+    inputs: Sequence[Input], out: Path, options: FitOptions, *, overwrite: bool = False, machine: Machine | None = None
+) -> Published:
+    """Fit all modalities and write the projector and what was found, but no embeddings. Errors as in `run`."""
+    _at_least_two(inputs)
+    job = Job("fit", inputs, out, overwrite, machine or Machine())
+
+    def work(staging: Path) -> dict[str, Any]:
+        alignment = align(job.sources, options.fit_items)
+        fitted = fit_rows(job.sources, alignment, options, job.machine)
+        _warn_alignment(job.sources, alignment, fitted)
+        _write_projector(staging, job.sources, fitted)
+        return fit_document(job.sources, fitted)
+
+    return job.publish(_fit_parameters(options, job.sources), work)
+
+
+def apply(
+    projector: Path,
+    inputs: Sequence[Input],
+    out: Path,
+    *,
+    rank: PerModality[RankRule | None] | None = None,
+    strength: PerModality[float | None] | None = None,
+    on_invalid: OnInvalid = "error",
+    overwrite: bool = False,
+    machine: Machine | None = None,
+) -> Published:
+    """Write modalities again through fitted projectors; they need not share items. Errors as in `run`."""
+    artifact = read_artifact(projector)
+    projectors = {
+        one.modality: limited(artifact, one.modality, rank or PerModality(None), strength or PerModality(None))
+        for one in inputs
+    }
+    job = Job("apply", inputs, out, overwrite, machine or Machine(), extra=projector)
+    for name, source in job.sources.items():
+        if source.dim != projectors[name].dim:
+            raise DataError(
+                f'the projector of "{name}" has {projectors[name].dim} dimensions, the embeddings have {source.dim}',
+                where=source.path,
+                fix="apply it to embeddings of the same encoder, or fit again",
+            )
+
+    def work(staging: Path) -> dict[str, Any]:
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "modalities": {name: modality_figures(job.sources[name], one) for name, one in projectors.items()},
+            "pairs": [],
+            "warnings": [],
+        }
+        parts: dict[str, PartOf] = dict.fromkeys(projectors, _not_fitted)
+        outcomes = _write_embeddings(job, staging, projectors, parts, on_invalid, table_id_type(job.sources.values()))
+        return with_outcomes(document, outcomes, projectors)
+
+    parameters = {
+        "on_invalid": on_invalid,
+        "rank": {name: one.rank for name, one in projectors.items()},
+        "strength": {name: one.strength for name, one in projectors.items()},
+        "projector": fingerprint(projector / PROJECTOR if projector.is_dir() else projector)["xxh3_128"],
+    }
+    return job.publish(parameters, work)
+
+
+def limited(
+    artifact: Artifact, modality: str, rank: PerModality[RankRule | None], strength: PerModality[float | None]
+) -> Projector:
+    """The stored projector of a modality, with another rank or strength where one is given.
+
+    Raises:
+        UsageError: The artifact has no such modality, or does not keep that many directions.
+    """
+    if modality not in artifact.projectors:
+        raise UsageError(f'the projector has no modality "{modality}"', modalities=", ".join(artifact.projectors))
+    projector = artifact.projectors[modality]
+    rule, dims = rank[modality], [one.dim for one in artifact.projectors.values()]
+    chosen = None
+    if rule is not None:
+        kept = projector.directions.shape[1]
+        chosen = rule.choose(projector.spectrum, dim=projector.dim, smaller=min(dims), kept=kept)
+    return projector.limited(rank=chosen, strength=strength[modality])
+
+
+def plan(inputs: Sequence[Input], out: Path, options: FitOptions, *, overwrite: bool = False) -> dict[str, Any]:
+    """What `run` would read and write, from headers and ids alone. Errors as in `run`, as far as they can be known."""
+    _at_least_two(inputs)
+    job = Job("run", inputs, out, overwrite, Machine())
+    alignment = align(job.sources, options.fit_items)
+    names = list(job.sources)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "modalities": {name: {"rows": source.rows, **source.describe()} for name, source in job.sources.items()},
+        "pairs": [
+            {"modalities": [a, b], "shared_items": alignment.shared_items(a, b)}
+            for i, a in enumerate(names)
+            for b in names[i + 1 :]
+        ],
+        "outputs": [PROJECTOR, DIAGNOSTICS, ITEMS, *(f"{EMBEDDINGS}/{name}" for name in job.names.values())],
+    }
+
+
+def _write_projector(staging: Path, sources: Mapping[str, Source], fitted: Fitted) -> None:
+    provenance = {
+        "version": __version__,
+        "complete_items": {"|".join(pair): moments.items for pair, moments in fitted.moments.items()},
+        "rows": {name: source.rows for name, source in sources.items()},
+        "dtype": {name: source.dtype.name for name, source in sources.items()},
+    }
+    write_artifact(staging / PROJECTOR, fitted.projectors, provenance)
+
+
+def _write_embeddings(
+    job: Job,
+    staging: Path,
+    projectors: Mapping[str, Projector],
+    parts: Mapping[str, PartOf],
+    on_invalid: OnInvalid,
+    id_type: pa.DataType,
+) -> dict[str, Outcome]:
+    folder = staging / EMBEDDINGS
+    folder.mkdir()
+    with ItemsWriter(staging / ITEMS, id_type) as items:
+        return {
+            name: project(
+                source,
+                projectors[name],
+                folder / job.names[name],
+                items,
+                id_type=id_type,
+                part_of=parts[name],
+                on_invalid=on_invalid,
+                machine=job.machine,
+            )
+            for name, source in job.sources.items()
+        }
+
+
+def _part_of(fitted: Fitted, name: str) -> PartOf:
+    return lambda start, rows: fitted.membership.part(name, start, rows)
+
+
+def _not_fitted(start: int, rows: int) -> tuple[Any, Any]:  # noqa: ARG001  (no row had a part in the fit)
+    return np.full(rows, Status.EXCLUDED, dtype=np.uint8), np.zeros(rows, dtype=bool)
+
+
+def _at_least_two(inputs: Sequence[Input]) -> None:
+    if len(inputs) < 2:
+        raise UsageError(
+            f"redundancy is between modalities, and there is only {len(inputs)}", fix="-m image=PATH -m text=PATH"
+        )
+
+
+def _fit_parameters(options: FitOptions, names: Mapping[str, Any]) -> dict[str, Any]:
+    fit_items = None if options.fit_items is None else fingerprint(options.fit_items)
+    return {
+        "rank": {name: options.rank[name].text for name in names},
+        "strength": {name: options.strength[name] for name in names},
+        "max_rank": options.max_rank,
+        "on_invalid": options.on_invalid,
+        "fit_items": fit_items,
+    }
+
+
+def _warn_alignment(sources: Mapping[str, Source], alignment: Alignment, fitted: Fitted) -> None:
+    if alignment.unknown_fit_items:
+        fitted.warnings.append(f"{alignment.unknown_fit_items:,} ids in the list of items to fit on are not known")
+    for name, source in sources.items():
+        for note in source.notes:
+            fitted.warnings.append(f'"{name}": {note}')
