@@ -27,7 +27,7 @@ NEIGHBOUR_ITEMS = 2_000
 SCATTER_ITEMS = 500
 HEATMAP_DIRECTIONS = 24
 MAX_CORRELATIONS = 64
-BLOCK = 4096
+BLOCK = 2048
 
 
 def leftover(moments: CrossMoments, a: Projector, b: Projector) -> float | None:
@@ -156,8 +156,10 @@ def row_figures(projector: Projector, x: Floats, y: Floats) -> dict[str, Float64
         (n,) each: `norm_before`, `norm_after`, `moved` (Euclidean), `energy` (squared distance from the mean of
         the fit, before) and `removed` (share of it that is gone, 0 for a row on the mean).
     """
-    energy = row_norms(x, projector.mean.astype(x.dtype)) ** 2
-    left = row_norms(y, projector.projected_mean.astype(y.dtype)) ** 2
+    # float16 would round the means by more than a row may have lost.
+    working = np.result_type(x, np.float32)
+    energy = row_norms(x, projector.mean.astype(working)) ** 2
+    left = row_norms(y, projector.projected_mean.astype(working)) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         # Rounding may leave a row with a little more energy than it had.
         removed = np.where(energy > 0, np.clip(1 - left / energy, 0.0, 1.0), 0.0)

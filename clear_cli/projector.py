@@ -83,12 +83,14 @@ class Projector:
             (n, d), of the type of x.
 
         Raises:
-            DataError: The dimension differs, or a value leaves the range of the type.
+            DataError: The dimension differs, the type is not one of these, or a value leaves the range of the type.
         """
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise DataError(
                 f'embeddings have shape {x.shape}, but the projector of "{self.modality}" has {self.dim} dimensions'
             )
+        if x.dtype.kind != "f" or x.dtype.itemsize > 8:
+            raise DataError(f"embeddings of type {x.dtype} are not supported", supported="float16, float32 or float64")
         if self.identity:
             return x.copy()
         working = np.result_type(x, np.float32)
@@ -111,7 +113,10 @@ class Projector:
         """Which rows of the given type, by their content hashes (n,), are filler rows of the fit: (n,)."""
         if not len(self.placeholders):
             return np.zeros(len(hashes), dtype=bool)
-        return np.isin(hashes, row_hashes(self.placeholders.astype(dtype)))
+        # A narrower type may not hold them: then they are infinite, and no row is.
+        with np.errstate(over="ignore"):
+            stored = self.placeholders.astype(dtype)
+        return np.isin(hashes, row_hashes(stored))
 
     @cached_property
     def projected_mean(self) -> Float64:

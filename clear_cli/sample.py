@@ -73,7 +73,11 @@ class Sample:
     def rows(self) -> tuple[Floats, Floats]:
         """(K, d_a) and (K, d_b), in the order of the hashes, so the same for every order of the stream."""
         order = np.argsort(self._hashes, kind="stable")
-        return self._rows[0][order], self._rows[1][order]
+        # Sorted for good, one side at a time: the sample is too large to be held twice.
+        self._hashes = self._hashes[order]
+        self._rows = (self._rows[0][order], self._rows[1])
+        self._rows = (self._rows[0], self._rows[1][order])
+        return self._rows
 
     def _append(self, a: Floats, b: Floats, hashes: Hashes) -> None:
         self._hashes = np.concatenate([self._hashes, hashes])

@@ -117,13 +117,13 @@ class RankRule:
         except ValueError:
             return None
 
-    def choose(self, spectrum: Float64, *, dim: int, smaller: int, kept: int) -> int:
+    def choose(self, spectrum: Float64, *, dim: int, partners: int, kept: int) -> int:
         """The rank for one modality.
 
         Args:
             spectrum: (r,) all singular values.
             dim: Columns of the modality; the rank stays below it.
-            smaller: The smallest dimension of all modalities: the default is capped at a quarter of it.
+            partners: Columns of all other modalities together: the default is capped at a quarter of the smaller.
             kept: Directions that are there to be removed.
 
         Raises:
@@ -142,7 +142,7 @@ class RankRule:
                 )
             return min(self.count, numeric_rank(spectrum, dim))
         rank = energy_rank(spectrum, 0.9 if self.share is None else self.share)
-        cap = smaller // 4 if self.share is None else dim - 1
+        cap = min(dim, partners) // 4 if self.share is None else dim - 1
         return min(rank, cap, kept, numeric_rank(spectrum, dim))
 
 
