@@ -16,7 +16,6 @@ import numpy.typing as npt
 from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
 from clear_cli.config import FitOptions, Input, Machine, OnInvalid, PerModality, read_rank, read_strength
-from clear_cli.embeddings import open_source
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.embeddings.base import Rows
@@ -24,10 +23,10 @@ from clear_cli.errors import ClearError, UsageError
 from clear_cli.projector import Projector
 from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK
 from clear_cli.workflow import usecases
-from clear_cli.workflow.document import fit_document
+from clear_cli.workflow.document import document, pair_figures
 from clear_cli.workflow.fitting import fit_rows
 from clear_cli.workflow.inspecting import inspect
-from clear_cli.workflow.job import Published
+from clear_cli.workflow.job import Published, open_inputs
 
 __all__ = ["ClearError", "Fit", "apply", "fit", "inspect", "load", "run"]
 
@@ -72,7 +71,7 @@ def fit(
         embeddings: Per modality an array (n, d) of floats, or a path. Without ids, row i of every array is item i.
         ids: Per modality the item ids: a sequence for an array, an id file for an NPY path.
         rank: Directions to remove: 16, "90%", or a mapping by modality. None: 90 % of the energy, at most a quarter
-            of the smallest dimension.
+            of the smaller dimension.
         strength: 0 to 1, or a mapping by modality. None: 1.
         max_rank: Directions kept, so that the rank can be changed when applying.
         fit_items: File of the ids to fit on.
@@ -87,20 +86,13 @@ def fit(
     if len(embeddings) < 2:
         raise UsageError(f"redundancy is between modalities, and there is only {len(embeddings)}")
     options = _options(embeddings, rank, strength, max_rank, fit_items, on_invalid)
-    sources: dict[str, Rows] = {}
+    sources: dict[str, Rows]
     if _are_arrays(embeddings):
         sources = {name: ArrayRows(x, modality=name, ids=(ids or {}).get(name)) for name, x in embeddings.items()}
     else:
-        for one in _inputs(embeddings, ids, embedding_column, id_column):
-            sources[one.modality] = open_source(
-                one.path,
-                modality=one.modality,
-                embedding_column=one.embedding_column,
-                id_column=one.id_column,
-                ids=one.ids,
-            )
+        sources = dict(open_inputs(_inputs(embeddings, ids, embedding_column, id_column)))
     fitted = fit_rows(sources, align(sources, options.fit_items), options, _machine(threads))
-    return Fit(fitted.projectors, fit_document(sources, fitted))
+    return Fit(fitted.projectors, document(sources, fitted.projectors, pair_figures(fitted), fitted.warnings))
 
 
 def apply(

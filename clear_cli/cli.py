@@ -5,6 +5,7 @@ Use-cases are imported inside the commands, so that `--help` and completion do n
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -16,12 +17,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clear_cli import __version__
-from clear_cli.console import Console, error_text, inspect_text, plan_text, print_error, published_text
+from clear_cli.console import Console, Stopped, error_text, inspect_text, plan_text, print_error, published_text
 from clear_cli.errors import ClearError, UsageError
 
 if TYPE_CHECKING:
     from clear_cli.config import FitOptions, Input, Machine
     from clear_cli.workflow.job import Published
+
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+"""Parameters of mallopt(3)."""
+MMAP_BYTES = 8 << 20
+"""Larger than any array that is made and dropped many times a second, so that those are not paged in again and again."""
 
 app = typer.Typer(
     name="clear-cli",
@@ -50,7 +56,7 @@ Rank = Annotated[
     typer.Option(
         metavar="[NAME=]K",
         help="Shared directions to remove: a number, or a percentage of the shared energy. "
-        "Default: 90%, at most a quarter of the smallest dimension.",
+        "Default: 90%, at most a quarter of the smaller dimension.",
     ),
 ]
 Strength = Annotated[
@@ -118,7 +124,7 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit the shared subspace and write every modality again without it."""
+    """Fit, and write every modality again without what they share."""
     from clear_cli.workflow import usecases
 
     console = Console(as_json=as_json, quiet=quiet)
@@ -149,7 +155,7 @@ def fit(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit the shared subspace and write the projector alone, without embeddings."""
+    """Fit, and write the projector but no embeddings."""
     from clear_cli.workflow import usecases
 
     console = Console(as_json=as_json, quiet=quiet)
@@ -177,7 +183,7 @@ def apply(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Project new items, of one modality or of several, with a projector that was fitted before."""
+    """Project new items with a projector that was fitted before."""
     from clear_cli.config import PerModality, read_rank, read_strength
     from clear_cli.subspace import RankRule
     from clear_cli.workflow import usecases
@@ -209,7 +215,7 @@ def inspect(
     id_column: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column or dataset of the ids.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a file holds: layout, types, and the health of its first rows; or what a projector removes."""
+    """Show what a file of embeddings or a projector holds."""
     from clear_cli.workflow.inspecting import inspect as look
 
     Console(as_json=as_json).result(look(path, embedding_column=embedding_column, id_column=id_column), inspect_text)
@@ -281,43 +287,40 @@ def _show(published: Published, console: Console) -> None:
     console.warnings(diagnostics["warnings"])
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived: unwind like a keyboard interrupt, so that everything cleans up behind itself."""
+def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise Stopped(number)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    raise _Terminated
+def _spare_memory() -> None:
+    """Let freed blocks go back to the system: glibc and Arrow keep them per thread, several hundred MB in a run."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 2)
+        mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
 
 
 def main() -> None:
     """Entry point: run a command and turn whatever happens into its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        code = _run()
-    except KeyboardInterrupt:
-        print_error("interrupted: nothing was written")
-        code = 130
-    except _Terminated:
-        print_error("terminated: nothing was written")
-        code = 143
-    except BrokenPipeError:
-        # The reader of stdout has gone; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    sys.exit(code)
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    _spare_memory()
+    sys.exit(_exit_code())
 
 
-def _run() -> int:
+def _exit_code() -> int:
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="clear-cli")
         return code if isinstance(code, int) else 0
     except ClearError as error:
         print_error(error_text(error))
         return error.exit_code
     except typer.TyperException as error:
         return _usage_error(error)
-    except typer.Abort:
-        return 130
+    except Stopped as stopped:
+        if stopped.exit_code != 128 + signal.SIGPIPE:
+            print_error("stopped: nothing was written")
+        return stopped.exit_code
 
 
 def _usage_error(error: typer.TyperException) -> int:

@@ -6,6 +6,8 @@ On a terminal, progress is a bar; elsewhere it is a log line now and then. Quiet
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -15,6 +17,14 @@ from typing import Any
 from clear_cli.errors import ClearError
 
 LOG_SECONDS = 30.0
+
+
+class Stopped(BaseException):
+    """A signal, or the end of the pipe, ends the command. Not an Exception, so that it unwinds through everything."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
 
 
 class Console:
@@ -32,8 +42,13 @@ class Console:
     def result(self, value: Mapping[str, Any], text: Callable[[Mapping[str, Any]], str]) -> None:
         """Print the result: `value` as JSON, or what `text` makes of it."""
         shown = json.dumps(value, indent=2, allow_nan=False) if self.as_json else text(value)
-        sys.stdout.write(shown.rstrip("\n") + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(shown.rstrip("\n") + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Python would complain again when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Stopped(signal.SIGPIPE) from None
 
     def warnings(self, warnings: Sequence[str]) -> None:
         """Print warnings, one line each; they are part of the result, so quiet does not silence them."""

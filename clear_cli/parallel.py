@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Thread
 from typing import ParamSpec, TypeVar, cast
 
 T = TypeVar("T")
@@ -23,6 +24,20 @@ def prefetch(items: Iterable[T]) -> Generator[T]:
         while (item := pending.result()) is not end:
             pending = pool.submit(next, iterator, end)
             yield cast("T", item)
+
+
+def background(function: Callable[[], T]) -> Callable[[], T]:
+    """Start a call in a thread that nobody has to wait for; the value waits for its result, or raises its error."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=work, name="background", daemon=True).start()
+    return future.result
 
 
 @contextmanager

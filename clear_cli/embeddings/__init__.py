@@ -36,14 +36,13 @@ def open_source(
             where=path,
             fix=f"--id-column {modality}=NAME",
         )
-    columns = {"modality": modality, "embedding_column": embedding_column, "id_column": id_column}
     if container == "hdf5":
         from clear_cli.embeddings.hdf5 import Hdf5Source
 
-        return Hdf5Source(path, **columns)
+        return Hdf5Source(path, modality=modality, embedding_column=embedding_column, id_column=id_column)
     from clear_cli.embeddings.parquet import ParquetSource
 
-    return ParquetSource(path, **columns)
+    return ParquetSource(path, modality=modality, embedding_column=embedding_column, id_column=id_column)
 
 
 def container_of(path: Path) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from clear_cli import __version__
 from clear_cli.diagnostics import (
     Figures,
     Shared,
@@ -35,38 +36,44 @@ MOST_OF_THE_VARIANCE = 0.5
 UNIT_NORM = 1e-3
 
 
-def fit_document(sources: Mapping[str, Rows], fitted: Fitted) -> Figures:
-    """What a fit found, before any row is written.
+def document(
+    sources: Mapping[str, Rows],
+    projectors: Mapping[str, Projector],
+    pairs: list[Figures] | None = None,
+    warnings: Sequence[str] = (),
+) -> Figures:
+    """What is known before any row is written.
 
     Args:
         sources: The modalities.
-        fitted: Their fit.
+        projectors: Their projectors.
+        pairs: What the pairs share, from `pair_figures`; none where nothing was fitted.
+        warnings: What the user should know.
 
     Returns:
-        `schema_version`, `modalities` by name, `pairs` in order, and `warnings`.
+        `schema_version`, `tool`, `modalities` by name, `pairs` and `warnings`.
     """
-    document: Figures = plain(
+    known: Figures = plain(
         {
             "schema_version": SCHEMA_VERSION,
-            "modalities": {
-                name: modality_figures(sources[name], projector) for name, projector in fitted.projectors.items()
-            },
-            "pairs": pair_figures(fitted),
-            "warnings": list(fitted.warnings),
+            "tool": {"name": "clear_cli", "version": __version__},
+            "modalities": {name: modality_figures(sources[name], one) for name, one in projectors.items()},
+            "pairs": pairs or [],
+            "warnings": list(warnings),
         }
     )
-    return document
+    return known
 
 
-def with_outcomes(document: Figures, outcomes: Mapping[str, Outcome], projectors: Mapping[str, Projector]) -> Figures:
+def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: Mapping[str, Projector]) -> Figures:
     """The document of a fit (or of nothing but projectors) with what became of the rows that were written."""
     modalities = {
-        name: {**document["modalities"][name], **_outcome_figures(outcome)} for name, outcome in outcomes.items()
+        name: {**known["modalities"][name], **_outcome_figures(outcome)} for name, outcome in outcomes.items()
     }
     norms = {side: [one["row_norm_mean"][side] for one in modalities.values()] for side in ("before", "after")}
     scales = {side: scale_ratio(values) for side, values in norms.items()} if len(outcomes) > 1 else None
-    warnings = [*document["warnings"], *_outcome_warnings(modalities, scales, projectors)]
-    complete: Figures = plain({**document, "modalities": modalities, "scale_ratio": scales, "warnings": warnings})
+    warnings = [*known["warnings"], *_outcome_warnings(modalities, scales, projectors)]
+    complete: Figures = plain({**known, "modalities": modalities, "scale_ratio": scales, "warnings": warnings})
     return complete
 
 
@@ -173,7 +180,7 @@ def _outcome_warnings(
             )
         if changed and abs(one["row_norm_mean"]["before"] - 1) < UNIT_NORM and _narrow(one["histograms"]["row_norm"]):
             warnings.append(
-                f'"{name}" has unit-norm rows, and after projection the norm of a row tells what was removed'
+                f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed'
             )
         if changed and alone:
             warnings.append(
@@ -181,12 +188,12 @@ def _outcome_warnings(
             )
         if one["rows_zeroed"]:
             warnings.append(
-                f'{one["rows_zeroed"]:,} rows of "{name}" had nothing but shared signal and are now all zeros'
+                f'{one["rows_zeroed"]:,} rows of "{name}" held only shared signal and are now all zeros'
             )
         fillers = one["rows_by_status"]["placeholder"]
         if fillers:
             warnings.append(
-                f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, projected like any row'
+                f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, but projected'
             )
     if scales and scales["before"] and scales["before"] > UNEQUAL_SCALES:
         warnings.append(

@@ -22,14 +22,18 @@ from clear_cli.embeddings.base import Rows
 from clear_cli.embeddings.stream import Aligned, Block
 from clear_cli.errors import DataError
 from clear_cli.health import Floats, Hashes, Mask, RepeatedRows, Status, pair_hashes, row_hashes, row_status
-from clear_cli.moments import CrossMoments
+from clear_cli.moments import CrossMoments, bucket_count
 from clear_cli.projector import Projector
-from clear_cli.sample import Sample
+from clear_cli.sample import Sample, sample_items
 from clear_cli.subspace import Pair, shared_subspaces, tied_at
 
 MIN_COMPLETE_ITEMS = 10
 BLOCK_BYTES = 256 << 20
-MAX_BLOCK_ITEMS = 16_384
+MAX_BLOCK_ITEMS = 8_192
+
+INTERPRETER_BYTES = 250 << 20
+ID_BYTES = 64
+"""For the memory estimate: Python with its libraries, and what alignment keeps for an item."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +109,17 @@ def block_items(sources: Mapping[str, Rows]) -> int:
     """Items in a compute block: a power of two that depends on the dimensions alone, as results then do."""
     row_bytes = sum(source.dim * max(source.dtype.itemsize, 4) for source in sources.values())
     return min(MAX_BLOCK_ITEMS, 1 << max((BLOCK_BYTES // row_bytes).bit_length() - 1, 8))
+
+
+def memory_estimate(sources: Mapping[str, Rows], items: int) -> int:
+    """Bytes that a run takes at its peak, roughly: the interpreter, the accumulators, the blocks in flight, the ids."""
+    shapes = [(source.dim, source.dtype) for source in sources.values()]
+    row_bytes = sum(dim * max(dtype.itemsize, 4) for dim, dtype in shapes)
+    pairs = 0
+    for a, b in combinations(shapes, 2):
+        pairs += bucket_count(a[0], b[0]) * a[0] * b[0] * 8
+        pairs += sample_items(a, b) * (a[0] * a[1].itemsize + b[0] * b[1].itemsize)
+    return INTERPRETER_BYTES + pairs + 3 * min(block_items(sources), items) * row_bytes + ID_BYTES * items
 
 
 @dataclass
@@ -213,8 +228,8 @@ def _decompose(sources: Mapping[str, Rows], reading: _Reading, options: FitOptio
     projectors = {}
     for name, subspace in subspaces.items():
         kept = min(options.max_rank, subspace.dim - 1, len(subspace.spectrum))
-        smaller = min(source.dim for source in sources.values())
-        rank = options.rank[name].choose(subspace.spectrum, dim=subspace.dim, smaller=smaller, kept=kept)
+        others = sum(source.dim for other, source in sources.items() if other != name)
+        rank = options.rank[name].choose(subspace.spectrum, dim=subspace.dim, partners=others, kept=kept)
         _warn_rank(name, rank, subspace.spectrum, options.rank[name].count, warnings)
         fillers = [reading.fillers[name][key] for key in sorted(reading.fillers[name])]
         projectors[name] = Projector(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +14,17 @@ from clear_cli.config import Input, Machine
 from clear_cli.embeddings import open_source
 from clear_cli.embeddings.base import Source
 from clear_cli.errors import DataError, UsageError
-from clear_cli.publish import Publication, check_target, fingerprint, is_current, read_manifest, recover, refuse_overlap
+from clear_cli.parallel import background
+from clear_cli.publish import (
+    Publication,
+    fingerprint,
+    is_current,
+    output_error,
+    read_manifest,
+    recover,
+    refuse_overlap,
+    require_free,
+)
 from clear_cli.workflow.document import plain
 
 PROJECTOR = "projector.safetensors"
@@ -41,6 +50,20 @@ class Published:
     current: bool = False
 
 
+def open_inputs(inputs: Sequence[Input]) -> dict[str, Source]:
+    """The sources of all modalities, by name. Errors as in `open_source`."""
+    return {
+        one.modality: open_source(
+            one.path,
+            modality=one.modality,
+            embedding_column=one.embedding_column,
+            id_column=one.id_column,
+            ids=one.ids,
+        )
+        for one in inputs
+    }
+
+
 class Job:
     """Inputs that are open and an output that may be written: what all use-cases begin and end with."""
 
@@ -55,48 +78,46 @@ class Job:
         extra: Path | None = None,
     ) -> None:
         self.command, self.out, self.overwrite, self.machine = command, out, overwrite, machine
+        self.writes_embeddings = command != "fit"
         self.names = output_names(inputs)
         refuse_overlap(out, [*(one.path for one in inputs), *([extra] if extra else [])])
-        self.sources: dict[str, Source] = {
-            one.modality: open_source(
-                one.path,
-                modality=one.modality,
-                embedding_column=one.embedding_column,
-                id_column=one.id_column,
-                ids=one.ids,
-            )
-            for one in inputs
-        }
+        self.sources = open_inputs(inputs)
         self._state = {path: _state(path) for source in self.sources.values() for path in source.files()}
 
     def publish(self, parameters: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Published:
-        """Do the work in a staging directory and publish it, unless the output is up to date."""
+        """Do the work in a staging directory and publish it, unless the output is up to date.
+
+        Args:
+            parameters: What decides the result, besides inputs and version.
+            work: Writes into the directory it is given, and returns the diagnostics.
+
+        Raises:
+            OutputError: The output or the disk refuses.
+            DataError: An input changed meanwhile; and whatever `work` raises.
+        """
         recover(self.out)
-        existing = read_manifest(self.out)
         manifest = {"command": self.command, "version": __version__, "parameters": plain(parameters)}
+        existing = read_manifest(self.out)
         if existing is not None:
             manifest["inputs"] = self._inputs()
             if is_current(self.out, manifest):
                 diagnostics = json.loads((self.out / DIAGNOSTICS).read_text(encoding="utf-8"))
                 return Published(self.out, existing, diagnostics, current=True)
-        check_target(self.out, overwrite=self.overwrite)
-        with ThreadPoolExecutor(1) as pool, Publication(self.out, overwrite=self.overwrite) as staging:
+        with Publication(self.out, overwrite=self.overwrite) as staging:
+            if self.writes_embeddings:
+                require_free(self.out, sum(size for size, _ in self._state.values()), what="the output")
             # Hashed while the fit reads the same bytes: the disk is asked once.
-            inputs = pool.submit(self._inputs) if "inputs" not in manifest else None
-            diagnostics = {
-                **work(staging.path),
-                "tool": {"name": "clear_cli", "version": __version__},
-                "notes": {name: source.notes for name, source in self.sources.items() if source.notes},
-            }
-            write_json(staging.path / DIAGNOSTICS, diagnostics)
-            manifest["inputs"] = inputs.result() if inputs else manifest["inputs"]
-            manifest["rows_by_status"] = {
-                name: one["rows_by_status"]
-                for name, one in diagnostics["modalities"].items()
-                if "rows_by_status" in one
-            }
-            manifest["versions"] = _versions()
+            inputs = background(self._inputs) if existing is None else lambda: manifest["inputs"]
+            try:
+                diagnostics = work(staging.path)
+                write_json(staging.path / DIAGNOSTICS, diagnostics)
+            except OSError as error:
+                raise output_error(error, self.out) from error
+            manifest["inputs"] = inputs()
             self._refuse_changed()
+            manifest["versions"] = {name: version(name) for name in ("h5py", "numpy", "pyarrow", "scipy")}
+            statuses = {name: one.get("rows_by_status") for name, one in diagnostics["modalities"].items()}
+            manifest["rows_by_status"] = {name: rows for name, rows in statuses.items() if rows}
             return Published(self.out, staging.publish(manifest), diagnostics)
 
     def _inputs(self) -> dict[str, Any]:
@@ -140,9 +161,8 @@ def output_names(inputs: Sequence[Input]) -> dict[str, str]:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError("the input has gone", where=path) from error
     return status.st_size, status.st_mtime_ns
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("h5py", "numpy", "pyarrow", "scipy")}

@@ -24,7 +24,7 @@ from clear_cli.parallel import behind, prefetch
 from clear_cli.projector import Projector
 from clear_cli.workflow.fitting import non_finite
 
-PART_ROWS = 4096
+PART_ROWS = 1024
 """Rows projected by one call, counted from the start of a chunk: fixed, so that results do not depend on threads."""
 
 EXTREMES = 10

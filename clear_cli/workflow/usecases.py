@@ -19,10 +19,10 @@ from clear_cli.embeddings.items import ItemsWriter
 from clear_cli.errors import DataError, UsageError
 from clear_cli.health import Status
 from clear_cli.projector import Projector
-from clear_cli.publish import fingerprint
+from clear_cli.publish import check_target, fingerprint
 from clear_cli.subspace import RankRule
-from clear_cli.workflow.document import SCHEMA_VERSION, fit_document, modality_figures, with_outcomes
-from clear_cli.workflow.fitting import Fitted, fit_rows
+from clear_cli.workflow.document import SCHEMA_VERSION, document, pair_figures, with_outcomes
+from clear_cli.workflow.fitting import Fitted, fit_rows, memory_estimate
 from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
 from clear_cli.workflow.projecting import Outcome, PartOf, project
 
@@ -43,11 +43,11 @@ def run(
         fitted = fit_rows(job.sources, alignment, options, job.machine)
         _warn_alignment(job.sources, alignment, fitted)
         _write_projector(staging, job.sources, fitted)
-        document = fit_document(job.sources, fitted)
+        known = document(job.sources, fitted.projectors, pair_figures(fitted), fitted.warnings)
         parts: dict[str, PartOf] = {name: _part_of(fitted, name) for name in job.sources}
         id_type = table_id_type(job.sources.values())
         outcomes = _write_embeddings(job, staging, fitted.projectors, parts, options.on_invalid, id_type)
-        return with_outcomes(document, outcomes, fitted.projectors)
+        return with_outcomes(known, outcomes, fitted.projectors)
 
     return job.publish(_fit_parameters(options, job.sources), work)
 
@@ -64,7 +64,7 @@ def fit(
         fitted = fit_rows(job.sources, alignment, options, job.machine)
         _warn_alignment(job.sources, alignment, fitted)
         _write_projector(staging, job.sources, fitted)
-        return fit_document(job.sources, fitted)
+        return document(job.sources, fitted.projectors, pair_figures(fitted), fitted.warnings)
 
     return job.publish(_fit_parameters(options, job.sources), work)
 
@@ -96,15 +96,9 @@ def apply(
             )
 
     def work(staging: Path) -> dict[str, Any]:
-        document = {
-            "schema_version": SCHEMA_VERSION,
-            "modalities": {name: modality_figures(job.sources[name], one) for name, one in projectors.items()},
-            "pairs": [],
-            "warnings": [],
-        }
         parts: dict[str, PartOf] = dict.fromkeys(projectors, _not_fitted)
         outcomes = _write_embeddings(job, staging, projectors, parts, on_invalid, table_id_type(job.sources.values()))
-        return with_outcomes(document, outcomes, projectors)
+        return with_outcomes(document(job.sources, projectors), outcomes, projectors)
 
     parameters = {
         "on_invalid": on_invalid,
@@ -126,11 +120,12 @@ def limited(
     if modality not in artifact.projectors:
         raise UsageError(f'the projector has no modality "{modality}"', modalities=", ".join(artifact.projectors))
     projector = artifact.projectors[modality]
-    rule, dims = rank[modality], [one.dim for one in artifact.projectors.values()]
+    rule = rank[modality]
+    partners = sum(one.dim for name, one in artifact.projectors.items() if name != modality)
     chosen = None
     if rule is not None:
         kept = projector.directions.shape[1]
-        chosen = rule.choose(projector.spectrum, dim=projector.dim, smaller=min(dims), kept=kept)
+        chosen = rule.choose(projector.spectrum, dim=projector.dim, partners=partners, kept=kept)
     return projector.limited(rank=chosen, strength=strength[modality])
 
 
@@ -138,6 +133,7 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions, *, overwrite: 
     """What `run` would read and write, from headers and ids alone. Errors as in `run`, as far as they can be known."""
     _at_least_two(inputs)
     job = Job("run", inputs, out, overwrite, Machine())
+    check_target(out, overwrite=overwrite)
     alignment = align(job.sources, options.fit_items)
     names = list(job.sources)
     return {
@@ -148,6 +144,7 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions, *, overwrite: 
             for i, a in enumerate(names)
             for b in names[i + 1 :]
         ],
+        "memory_bytes": memory_estimate(job.sources, alignment.items),
         "outputs": [PROJECTOR, DIAGNOSTICS, ITEMS, *(f"{EMBEDDINGS}/{name}" for name in job.names.values())],
     }
 
