@@ -20,11 +20,12 @@ from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.embeddings.base import Rows
 from clear_cli.errors import ClearError, UsageError
+from clear_cli.health import Status, row_status
 from clear_cli.projector import Projector
 from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK
 from clear_cli.workflow import usecases
 from clear_cli.workflow.document import document, pair_figures
-from clear_cli.workflow.fitting import fit_rows
+from clear_cli.workflow.fitting import fit_rows, non_finite
 from clear_cli.workflow.inspecting import inspect
 from clear_cli.workflow.job import Published, open_inputs
 
@@ -88,7 +89,8 @@ def fit(
     options = _options(embeddings, rank, strength, max_rank, fit_items, on_invalid)
     sources: dict[str, Rows]
     if _are_arrays(embeddings):
-        sources = {name: ArrayRows(x, modality=name, ids=(ids or {}).get(name)) for name, x in embeddings.items()}
+        keys: PerModality[Any] = PerModality.of(ids, list, None, embeddings, "ids")
+        sources = {name: ArrayRows(x, modality=name, ids=keys[name]) for name, x in embeddings.items()}
     else:
         sources = dict(open_inputs(_inputs(embeddings, ids, embedding_column, id_column)))
     fitted = fit_rows(sources, align(sources, options.fit_items), options, _machine(threads))
@@ -152,7 +154,7 @@ def apply(
         )
     artifact = Artifact(fitted.projectors, {}) if isinstance(fitted, Fit) else read_artifact(Path(fitted))
     return {
-        modality: usecases.limited(artifact, modality, ranks, strengths).transform(np.asarray(x))
+        modality: _projected(usecases.limited(artifact, modality, ranks, strengths), x, on_invalid)
         for modality, x in embeddings.items()
     }
 
@@ -196,6 +198,14 @@ def load(path: PathLike) -> Fit:
         DataError: Not there, not ours, damaged, or of a later format.
     """
     return Fit(read_artifact(Path(path)).projectors, {})
+
+
+def _projected(projector: Projector, x: Any, on_invalid: OnInvalid) -> Floats:
+    rows = np.asarray(x)
+    bad = np.flatnonzero(row_status(rows) == Status.NON_FINITE) if rows.ndim == 2 else np.empty(0)
+    if len(bad) and on_invalid == "error":
+        raise non_finite(projector.modality, int(bad[0]), f"<array {projector.modality}>")
+    return projector.transform(rows)
 
 
 def _are_arrays(embeddings: Embeddings) -> bool:

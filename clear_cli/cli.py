@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from clear_cli.config import FitOptions, Input, Machine
     from clear_cli.workflow.job import Published
 
-M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
-"""Parameters of mallopt(3)."""
-MMAP_BYTES = 8 << 20
-"""Larger than any array that is made and dropped many times a second, so that those are not paged in again and again."""
+M_ARENA_MAX = -8
+"""A parameter of mallopt(3)."""
 
 app = typer.Typer(
     name="clear-cli",
@@ -297,7 +295,6 @@ def _spare_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 2)
-        mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 from clear_cli.errors import UsageError
 from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK, RankRule
@@ -170,6 +170,14 @@ class FitOptions:
     max_rank: int = DEFAULT_MAX_RANK
     on_invalid: OnInvalid = "error"
     fit_items: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_rank < 0:
+            raise UsageError(f"max rank {self.max_rank} is negative")
+        if self.on_invalid not in get_args(OnInvalid):
+            raise UsageError(
+                f'"{self.on_invalid}" is not a way to treat invalid rows', known=", ".join(get_args(OnInvalid))
+            )
 
 
 class Progress(Protocol):

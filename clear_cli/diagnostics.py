@@ -7,13 +7,13 @@ numbers and lists, ready for JSON; matrices are (items, dimensions), covariances
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-import scipy.stats
 
 from clear_cli.moments import CrossMoments
 from clear_cli.projector import Projector
@@ -66,6 +66,7 @@ class Shared:
         self._cuts = tuple(float(np.finfo(x.dtype).eps) ** 2 for x in (a, b))
         means = tuple(x.mean(axis=0, dtype=np.float64) for x in (a, b))
         self.c, self.s_a, self.s_b, self._squares = _second_moments(a, b, means)
+        self._spectra = [scipy.linalg.eigh(s, check_finite=False) for s in (self.s_a, self.s_b)]
 
     @property
     def shared_norm(self) -> float:
@@ -82,12 +83,13 @@ class Shared:
         n = self.items
         if n < 4:
             return None
-        denominator = _hsic(self.s_a, p, p, n) * _hsic(self.s_b, q, q, n)
-        return ratio(_hsic(self.c, p, q, n), float(np.sqrt(max(denominator, 0.0))))
+        # A root of each: their product would leave the range, and of two that are negative it would look sound.
+        roots = [np.sqrt(max(_hsic(s, x, x, n), 0.0)) for s, x in ((self.s_a, p), (self.s_b, q))]
+        return ratio(_hsic(self.c, p, q, n), float(roots[0] * roots[1]))
 
     def canonical_correlations(self) -> Float64:
         """Canonical correlations, descending, over the directions above the relative rank cut."""
-        w_a, w_b = _whitener(self.s_a, self._cuts[0]), _whitener(self.s_b, self._cuts[1])
+        w_a, w_b = self._whiteners()
         if not w_a.size or not w_b.size:
             return np.empty(0)
         correlations: Float64 = np.clip(scipy.linalg.svdvals(w_a.T @ self.c @ w_b), 0.0, 1.0)
@@ -95,13 +97,18 @@ class Shared:
 
     def linear_r2(self) -> tuple[float | None, float | None]:
         """Share of the variance of b that is linear in a, and of a that is linear in b (variance-weighted R^2)."""
-        forward = norm(_whitener(self.s_a, self._cuts[0]).T @ self.c) ** 2
-        backward = norm(self.c @ _whitener(self.s_b, self._cuts[1])) ** 2
+        w_a, w_b = self._whiteners()
+        forward, backward = norm(w_a.T @ self.c) ** 2, norm(self.c @ w_b) ** 2
         return ratio(forward, float(np.trace(self.s_b))), ratio(backward, float(np.trace(self.s_a)))
+
+    def _whiteners(self) -> list[Float64]:
+        spectra = zip(self._spectra, self._cuts, strict=True)
+        return [_whitener(values, vectors, cut) for (values, vectors), cut in spectra]
 
     def effective_ranks(self) -> tuple[float, float]:
         """Exp of the entropy of the normalised singular values of a and of b (Roy & Vetterli 2007; RankMe)."""
-        return _effective_rank(self.s_a), _effective_rank(self.s_b)
+        ranks = [_effective_rank(values) for values, _ in self._spectra]
+        return ranks[0], ranks[1]
 
     def figures(self) -> Figures:
         """All of the above as plain numbers."""
@@ -135,8 +142,9 @@ def neighbour_overlap(a: Floats, b: Floats) -> Figures:
         return {"jaccard": None, "chance": None, "k": k, "items": n}
     near_a, near_b = _neighbours(a, k), _neighbours(b, k)
     common = np.array([len(np.intersect1d(i, j, assume_unique=True)) for i, j in zip(near_a, near_b, strict=True)])
-    draws = np.arange(k + 1)
-    chance = scipy.stats.hypergeom(n - 1, k, k).pmf(draws) @ (draws / (2 * k - draws))
+    # Of n - 1 others, two independent sets of k have j in common with the hypergeometric probability.
+    ways = [math.comb(k, j) * math.comb(n - 1 - k, k - j) for j in range(k + 1)]
+    chance = sum(way * j / (2 * k - j) for j, way in enumerate(ways)) / sum(ways)
     return {"jaccard": float((common / (2 * k - common)).mean()), "chance": float(chance), "k": k, "items": n}
 
 
@@ -292,17 +300,16 @@ def _hsic(c: Float64, p: Float64, q: Float64, n: int) -> float:
     return total / (n * (n - 3))
 
 
-def _whitener(s: Float64, cut: float) -> Float64:
-    """(d, r) W with W^T S W = I over the directions of S above the relative cut."""
-    values, vectors = scipy.linalg.eigh(s, check_finite=False)
-    floor = values[-1] * max(cut, len(s) * float(np.finfo(np.float64).eps))
+def _whitener(values: Float64, vectors: Float64, cut: float) -> Float64:
+    """(d, r) W with W^T S W = I over the directions of S above the relative cut, from the eigenpairs of S."""
+    floor = values[-1] * max(cut, len(values) * float(np.finfo(np.float64).eps))
     kept = values > max(floor, 0.0)
     w: Float64 = vectors[:, kept] / np.sqrt(values[kept])
     return w
 
 
-def _effective_rank(s: Float64) -> float:
-    values = np.sqrt(np.clip(scipy.linalg.eigvalsh(s, check_finite=False), 0, None))
+def _effective_rank(eigenvalues: Float64) -> float:
+    values = np.sqrt(np.clip(eigenvalues, 0, None))
     shares = values[values > 0] / (values.sum() or 1.0)
     return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
 

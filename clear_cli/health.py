@@ -28,7 +28,8 @@ PLACEHOLDER_SHARE = 0.001
 """A placeholder repeats in at least this many rows and this share of them."""
 
 MAX_PLACEHOLDERS = 8
-"""With more repeated values than this a modality is coarse (a category, a price band), and none is a filler."""
+MAX_PLACEHOLDER_SHARE = 0.99
+"""With more repeated values, or more rows of them, a modality is coarse (a price band), and none is a filler."""
 
 
 class Status(IntEnum):
@@ -111,8 +112,10 @@ class RepeatedRows:
         """Sorted content hashes of the rows that repeat too often to be data; empty where the modality is coarse."""
         self._settle()
         often = max(PLACEHOLDER_ROWS, PLACEHOLDER_SHARE * self.rows)
-        heavy = self._hashes[self._counts >= often]
-        return heavy if len(heavy) <= MAX_PLACEHOLDERS else heavy[:0]
+        heavy = self._counts >= often
+        coarse = heavy.sum() > MAX_PLACEHOLDERS or self._counts[heavy].sum() > MAX_PLACEHOLDER_SHARE * self.rows
+        found: Hashes = self._hashes[heavy & ~coarse]
+        return found
 
     def _settle(self) -> None:
         new = np.concatenate([self._hashes, *self._pending])

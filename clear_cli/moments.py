@@ -24,6 +24,8 @@ Float64 = npt.NDArray[np.float64]
 Hashes = npt.NDArray[np.uint64]
 
 MAX_BUCKET_BYTES = 512 << 20
+MAX_EXPONENT = 48
+"""Scaled values stay below 2 ** this, so that sums of their squares stay far from the end of float32, 2 ** 127."""
 
 
 class ParallelMap(Protocol):
@@ -90,6 +92,7 @@ class CrossMoments:
         if not self.items:
             self.pilots = (_pilot(a, working), _pilot(b, working))
             self.exponents = (_exponent(a, self.pilots[0]), _exponent(b, self.pilots[1]))
+        self._make_room(a, b)
         shift = log2(len(self.count))
         buckets = (hashes >> np.uint64(64 - shift)).astype(np.intp)
         order = np.argsort(buckets, kind="stable")
@@ -160,6 +163,19 @@ class CrossMoments:
         total = self.sums[side].sum(axis=0)
         centred = max(self.squares[side].sum() - total @ total / n, 0.0)
         return float(np.ldexp(centred / (n - 1), -2 * self.exponents[side]))
+
+    def _make_room(self, *rows: Floats) -> None:
+        """Lower the scale of a side whose new rows would leave the range of float32 when squared. Exact."""
+        excess = [0, 0]
+        for side, x in enumerate(rows):
+            largest = max(float(x.max()), -float(x.min())) + float(np.abs(self.pilots[side]).max())
+            excess[side] = max(int(np.frexp(largest)[1]) + self.exponents[side] - MAX_EXPONENT, 0)
+        for side, too_much in enumerate(excess):
+            np.ldexp(self.sums[side], -too_much, out=self.sums[side])
+            np.ldexp(self.squares[side], -2 * too_much, out=self.squares[side])
+        if any(excess):
+            np.ldexp(self.products, -sum(excess), out=self.products)
+            self.exponents = (self.exponents[0] - excess[0], self.exponents[1] - excess[1])
 
     def _shifted(self, side: int, rows: Floats, working: np.dtype[Any]) -> Floats:
         x: Floats = rows.astype(working, copy=False) - self.pilots[side].astype(working)

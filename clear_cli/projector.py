@@ -48,6 +48,12 @@ class Projector:
         dim, kept = self.directions.shape
         if self.mean.shape != (dim,):
             raise ValueError(f"a mean of shape {self.mean.shape} does not fit directions of {self.directions.shape}")
+        if self.spectrum.ndim != 1 or len(self.spectrum) < kept:
+            raise ValueError(f"a spectrum of shape {self.spectrum.shape} does not fit {kept} directions")
+        if self.placeholders.size and self.placeholders.shape[1:] != (dim,):
+            raise ValueError(f"placeholders of shape {self.placeholders.shape} do not fit {dim} dimensions")
+        if not all(np.isfinite(part).all() for part in (self.mean, self.directions, self.spectrum, self.scale)):
+            raise ValueError("a value is not finite")
         if not (0 <= self.rank <= kept and (self.rank < dim or self.rank == 0)):
             raise ValueError(f"rank {self.rank} does not fit {kept} directions of {dim} dimensions")
         if not 0 <= self.strength <= 1:

@@ -241,7 +241,7 @@ def _make_workspace(parent: Path, name: str) -> tuple[Path, int]:
             lock = _lock(workspace / "lock", os.O_RDWR | os.O_CREAT)
             (workspace / "new").mkdir()
             return workspace, lock
-        except OSError as error:
+        except BaseException as error:
             shutil.rmtree(workspace, ignore_errors=True)
             # A run that starts right now may lock it first, take it for dead and remove it: try again.
             if not isinstance(error, FileNotFoundError | BlockingIOError):

@@ -2,8 +2,9 @@
 
 Two modalities: the singular vectors of their cross-covariance, C = U diag(sigma) V^T (CLEAR, Zhan et al.
 2026, arXiv 2603.01536, section 3). More than two: for modality m the left singular vectors of the row of
-blocks [C_mq / tr S_q for q != m]. Dividing by the total variance of the partner lets every partner speak
-at the same volume; at two modalities it changes nothing.
+blocks [C_mq / sqrt(tr S_q) for q != m]. C_mq grows with the units of the partner q, and the root of its
+total variance takes them out, so that every partner speaks at the same volume: without it the loudest
+decides, and divided by tr S_q itself the quietest. At two modalities it changes nothing.
 """
 
 from __future__ import annotations
@@ -127,13 +128,18 @@ class RankRule:
             kept: Directions that are there to be removed.
 
         Raises:
-            UsageError: The fixed number is not below `dim`, or above `kept`.
+            UsageError: The fixed number is not below `dim`, or more than can be shared, or more than is kept.
         """
         if self.count is not None:
             if self.count >= dim:
                 raise UsageError(
                     f"rank {self.count} would remove the whole modality: it has {dim} dimensions",
                     fix=f"a rank below {dim}",
+                )
+            if self.count > len(spectrum):
+                raise UsageError(
+                    f"rank {self.count} is more than the {len(spectrum)} directions that the modalities can share",
+                    fix=f"a rank of at most {len(spectrum)}",
                 )
             if self.count > kept:
                 raise UsageError(
@@ -142,7 +148,7 @@ class RankRule:
                 )
             return min(self.count, numeric_rank(spectrum, dim))
         rank = energy_rank(spectrum, 0.9 if self.share is None else self.share)
-        cap = min(dim, partners) // 4 if self.share is None else dim - 1
+        cap = max(min(dim, partners) // 4, 1) if self.share is None else dim - 1
         return min(rank, cap, kept, numeric_rank(spectrum, dim))
 
 
@@ -183,7 +189,7 @@ def _row_of_blocks(moments: Mapping[Pair, CrossMoments], modality: str, modaliti
             block, variance = pair.cross_covariance().T, pair.total_variance(0)
         else:
             continue
-        blocks.append(block / variance if variance else np.zeros_like(block))
+        blocks.append(block / np.sqrt(variance) if variance else np.zeros_like(block))
     return np.concatenate(blocks, axis=1)
 
 

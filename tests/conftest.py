@@ -75,5 +75,3 @@ def files(tmp_path: Path, catalogue: Catalogue) -> tuple[Path, Path]:
     folder = tmp_path / "in"
     image = write_parquet(folder / "image.parquet", catalogue.ids, catalogue.image, row_group_size=150)
     return image, write_hdf5(folder / "text.h5", catalogue.ids[::-1], catalogue.text[::-1])
-
-

@@ -7,6 +7,8 @@ from pathlib import Path
 from clear_cli.embeddings.base import Source
 from clear_cli.errors import DataError, UsageError
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
 
 def open_source(
     path: Path,
@@ -56,11 +58,13 @@ def container_of(path: Path) -> str:
     try:
         with path.open("rb") as file:
             magic = file.read(8)
+            # HDF5 may have a block of the user's own in front, of 512 bytes or a power of two more.
+            user_block = any(file.seek(512 << i) and file.read(8) == HDF5 for i in range(12))
     except OSError as error:
         raise DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=path) from error
     if magic.startswith(b"PAR1"):
         return "parquet"
-    if magic == b"\x89HDF\r\n\x1a\n":
+    if magic == HDF5 or user_block:
         return "hdf5"
     if magic.startswith(b"\x93NUMPY"):
         return "npy"

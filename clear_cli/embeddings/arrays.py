@@ -37,7 +37,7 @@ class ArrayRows:
                 supported="two dimensions (items, dimensions) of float16, float32 or float64",
             )
         self._x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
-        self._ids = None if ids is None else canonical_ids(pa.array(ids), where=self.path)
+        self._ids = None if ids is None else _as_ids(ids, self.path)
         if self._ids is not None and len(self._ids) != len(x):
             raise DataError(f"{len(self._ids):,} ids do not fit {len(x):,} rows", where=self.path)
         self.rows, self.dim = self._x.shape
@@ -57,3 +57,12 @@ class ArrayRows:
         """All ids at once."""
         if self._ids is not None:
             yield self._ids
+
+
+def _as_ids(ids: Sequence[Any], where: Path) -> pa.Array:
+    for kind in (None, pa.uint64()):  # integers beyond int64 are not guessed
+        try:
+            return canonical_ids(pa.array(ids, kind), where=where)
+        except (pa.ArrowException, OverflowError, TypeError, UnicodeError) as error:
+            problem = str(error)
+    raise DataError(f"these ids cannot be used: {problem}", where=where, supported="strings, or integers of 64 bits")

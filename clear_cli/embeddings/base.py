@@ -26,7 +26,7 @@ Mask = npt.NDArray[np.bool_]
 IdKind = Literal["string", "integer", "text", "row"]
 """`text` ids come from a text file, which has no types: they match strings or integers. `row`: row i is item i."""
 
-SPLIT_BYTES = 256 << 20
+SPLIT_BYTES = 128 << 20
 """A row group whose embeddings are larger than this is read and written in pieces."""
 
 
@@ -159,6 +159,12 @@ ID_NAMES = ("item_id", "itemid", "item", "id", "ids", "item_ids", "product_id", 
 """Names that mark a column as the id, best first, where several columns could be it."""
 
 
+def shown(names: Sequence[str], most: int = 20) -> str:
+    """Names as a message lists them: there may be millions."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def guess(
     candidates: Sequence[str], *, what: str, option: str, modality: str, where: object, present: Sequence[str]
 ) -> str:
@@ -173,13 +179,13 @@ def guess(
         raise DataError(
             f"no {what} found",
             where=where,
-            present=", ".join(present) or "nothing",
+            present=shown(present) or "nothing",
             fix=f"name it: {option} {modality}=NAME",
         )
     raise DataError(
         f"more than one possible {what}",
         where=where,
-        candidates=", ".join(candidates),
+        candidates=shown(candidates),
         fix=f"{option} {modality}={candidates[0]}",
     )
 
@@ -199,11 +205,11 @@ def named(name: str, present: Sequence[str], *, what: str, option: str, modality
     """
     if name in present:
         return name
-    nearest = difflib.get_close_matches(name, present, n=1, cutoff=0.0)
+    nearest = difflib.get_close_matches(name, present[:1000], n=1, cutoff=0.0)
     raise DataError(
         f'{what} "{name}" not found',
         where=where,
-        **{f"{what}s": ", ".join(present) or "none"},
+        **{f"{what}s": shown(present) or "none"},
         fix=f"{option} {modality}={nearest[0]}" if nearest else None,
     )
 

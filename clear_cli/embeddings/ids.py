@@ -7,6 +7,7 @@ items two ids collide with probability 1e-25), the value itself for integers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -106,12 +107,11 @@ def as_kind(ids: pa.Array, kind: IdKind, *, where: object) -> pa.Array:
     """
     if kind != "integer" or not pa.types.is_string(ids.type):
         return ids
-    try:
-        return ids.cast(pa.int64())
-    except pa.ArrowInvalid as error:
-        raise DataError(
-            f"the other modalities have integer ids, but {str(error).split(':')[0]}", where=where
-        ) from error
+    for wanted in (pa.int64(), pa.uint64()):
+        with suppress(pa.ArrowInvalid):
+            return ids.cast(wanted)
+    first = next((text for text in ids.to_pylist() if not text.removeprefix("-").isdecimal()), "one beyond 64 bits")
+    raise DataError(f'the other modalities have integer ids, but "{first}" is none', where=where)
 
 
 class Index:

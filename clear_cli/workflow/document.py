@@ -179,22 +179,16 @@ def _outcome_warnings(
                 "(a lower rank or strength removes less)"
             )
         if changed and abs(one["row_norm_mean"]["before"] - 1) < UNIT_NORM and _narrow(one["histograms"]["row_norm"]):
-            warnings.append(
-                f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed'
-            )
+            warnings.append(f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed')
         if changed and alone:
             warnings.append(
                 f'{alone:,} rows of "{name}" are the only modality of their item, which loses the shared signal'
             )
         if one["rows_zeroed"]:
-            warnings.append(
-                f'{one["rows_zeroed"]:,} rows of "{name}" held only shared signal and are now all zeros'
-            )
+            warnings.append(f'{one["rows_zeroed"]:,} rows of "{name}" held only shared signal and are now all zeros')
         fillers = one["rows_by_status"]["placeholder"]
         if fillers:
-            warnings.append(
-                f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, but projected'
-            )
+            warnings.append(f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, but projected')
     if scales and scales["before"] and scales["before"] > UNEQUAL_SCALES:
         warnings.append(
             f"row norms differ {scales['before']:.0f}-fold between modalities: recommenders that concatenate them "

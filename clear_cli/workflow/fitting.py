@@ -25,7 +25,7 @@ from clear_cli.health import Floats, Hashes, Mask, RepeatedRows, Status, pair_ha
 from clear_cli.moments import CrossMoments, bucket_count
 from clear_cli.projector import Projector
 from clear_cli.sample import Sample, sample_items
-from clear_cli.subspace import Pair, shared_subspaces, tied_at
+from clear_cli.subspace import Pair, RankRule, energy_rank, shared_subspaces, tied_at
 
 MIN_COMPLETE_ITEMS = 10
 BLOCK_BYTES = 256 << 20
@@ -230,7 +230,7 @@ def _decompose(sources: Mapping[str, Rows], reading: _Reading, options: FitOptio
         kept = min(options.max_rank, subspace.dim - 1, len(subspace.spectrum))
         others = sum(source.dim for other, source in sources.items() if other != name)
         rank = options.rank[name].choose(subspace.spectrum, dim=subspace.dim, partners=others, kept=kept)
-        _warn_rank(name, rank, subspace.spectrum, options.rank[name].count, warnings)
+        _warn_rank(name, rank, subspace.spectrum, options.rank[name], warnings)
         fillers = [reading.fillers[name][key] for key in sorted(reading.fillers[name])]
         projectors[name] = Projector(
             modality=name,
@@ -280,10 +280,11 @@ def _enough(reading: _Reading, warnings: list[str]) -> dict[Pair, CrossMoments]:
     return moments
 
 
-def _warn_rank(name: str, rank: int, spectrum: Any, wanted: int | None, warnings: list[str]) -> None:
+def _warn_rank(name: str, rank: int, spectrum: npt.NDArray[np.float64], rule: RankRule, warnings: list[str]) -> None:
+    wanted = rule.count if rule.share is None else energy_rank(spectrum, rule.share)
     if wanted is not None and rank < wanted:
-        warnings.append(f'"{name}" shares only {rank} directions with the others; rank {wanted} is cut to that')
-    if rank == 0 and wanted != 0:
+        warnings.append(f'"{name}" can lose only {rank} of the {wanted} directions that rank {rule.text} asks for')
+    elif rank == 0 and wanted != 0:
         warnings.append(f'"{name}" shares nothing that can be removed: its output equals its input')
     if tied_at(spectrum, rank):
         warnings.append(

@@ -75,12 +75,13 @@ class Job:
         overwrite: bool,
         machine: Machine,
         *,
-        extra: Path | None = None,
+        others: Sequence[Path | None] = (),
     ) -> None:
         self.command, self.out, self.overwrite, self.machine = command, out, overwrite, machine
         self.writes_embeddings = command != "fit"
         self.names = output_names(inputs)
-        refuse_overlap(out, [*(one.path for one in inputs), *([extra] if extra else [])])
+        read = [path for one in inputs for path in (one.path, one.ids)] + list(others)
+        refuse_overlap(out, [path for path in read if path is not None])
         self.sources = open_inputs(inputs)
         self._state = {path: _state(path) for source in self.sources.values() for path in source.files()}
 

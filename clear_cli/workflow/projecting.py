@@ -24,7 +24,7 @@ from clear_cli.parallel import behind, prefetch
 from clear_cli.projector import Projector
 from clear_cli.workflow.fitting import non_finite
 
-PART_ROWS = 1024
+PART_ROWS = 512
 """Rows projected by one call, counted from the start of a chunk: fixed, so that results do not depend on threads."""
 
 EXTREMES = 10
@@ -149,7 +149,8 @@ def _projected(chunk: Chunk, projector: Projector, pool: ThreadPoolExecutor) -> 
 def _account(outcome: Outcome, chunk: Chunk, done: _Projected, usable: Mask, ids: pa.Array) -> None:
     """Add a chunk to the outcome. `usable` rows hold data; placeholders are projected but say nothing about items."""
     figures = {key: values[usable] for key, values in done.figures.items()}
-    outcome.impact.add(chunk.embeddings[usable], done.y[usable], figures)
+    chosen = slice(None) if usable.all() else usable
+    outcome.impact.add(chunk.embeddings[chosen], done.y[chosen], figures)
     outcome.zeroed += int(np.count_nonzero(figures["norm_after"] == 0))
     for status in Status:
         outcome.by_status[status.label] += int(np.count_nonzero(done.status == status))

@@ -22,7 +22,7 @@ from clear_cli.projector import Projector
 from clear_cli.publish import check_target, fingerprint
 from clear_cli.subspace import RankRule
 from clear_cli.workflow.document import SCHEMA_VERSION, document, pair_figures, with_outcomes
-from clear_cli.workflow.fitting import Fitted, fit_rows, memory_estimate
+from clear_cli.workflow.fitting import Fitted, Membership, fit_rows, memory_estimate
 from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
 from clear_cli.workflow.projecting import Outcome, PartOf, project
 
@@ -36,7 +36,7 @@ def run(
         UsageError, DataError, OutputError: See the command line reference for each.
     """
     _at_least_two(inputs)
-    job = Job("run", inputs, out, overwrite, machine or Machine())
+    job = Job("run", inputs, out, overwrite, machine or Machine(), others=[options.fit_items])
 
     def work(staging: Path) -> dict[str, Any]:
         alignment = align(job.sources, options.fit_items)
@@ -44,7 +44,10 @@ def run(
         _warn_alignment(job.sources, alignment, fitted)
         _write_projector(staging, job.sources, fitted)
         known = document(job.sources, fitted.projectors, pair_figures(fitted), fitted.warnings)
-        parts: dict[str, PartOf] = {name: _part_of(fitted, name) for name in job.sources}
+        parts: dict[str, PartOf] = {name: _part_of(fitted.membership, name) for name in job.sources}
+        # Moments and samples have said what they know; what follows needs their memory.
+        fitted.moments.clear()
+        fitted.samples.clear()
         id_type = table_id_type(job.sources.values())
         outcomes = _write_embeddings(job, staging, fitted.projectors, parts, options.on_invalid, id_type)
         return with_outcomes(known, outcomes, fitted.projectors)
@@ -57,7 +60,7 @@ def fit(
 ) -> Published:
     """Fit all modalities and write the projector and what was found, but no embeddings. Errors as in `run`."""
     _at_least_two(inputs)
-    job = Job("fit", inputs, out, overwrite, machine or Machine())
+    job = Job("fit", inputs, out, overwrite, machine or Machine(), others=[options.fit_items])
 
     def work(staging: Path) -> dict[str, Any]:
         alignment = align(job.sources, options.fit_items)
@@ -86,7 +89,7 @@ def apply(
         one.modality: limited(artifact, one.modality, rank or PerModality(None), strength or PerModality(None))
         for one in inputs
     }
-    job = Job("apply", inputs, out, overwrite, machine or Machine(), extra=projector)
+    job = Job("apply", inputs, out, overwrite, machine or Machine(), others=[projector])
     for name, source in job.sources.items():
         if source.dim != projectors[name].dim:
             raise DataError(
@@ -132,7 +135,7 @@ def limited(
 def plan(inputs: Sequence[Input], out: Path, options: FitOptions, *, overwrite: bool = False) -> dict[str, Any]:
     """What `run` would read and write, from headers and ids alone. Errors as in `run`, as far as they can be known."""
     _at_least_two(inputs)
-    job = Job("run", inputs, out, overwrite, Machine())
+    job = Job("run", inputs, out, overwrite, Machine(), others=[options.fit_items])
     check_target(out, overwrite=overwrite)
     alignment = align(job.sources, options.fit_items)
     names = list(job.sources)
@@ -185,8 +188,8 @@ def _write_embeddings(
         }
 
 
-def _part_of(fitted: Fitted, name: str) -> PartOf:
-    return lambda start, rows: fitted.membership.part(name, start, rows)
+def _part_of(membership: Membership, name: str) -> PartOf:
+    return lambda start, rows: membership.part(name, start, rows)
 
 
 def _not_fitted(start: int, rows: int) -> tuple[Any, Any]:  # noqa: ARG001  (no row had a part in the fit)

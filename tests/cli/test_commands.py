@@ -62,9 +62,7 @@ class TestRun:
         }
         assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
 
-    def test_removes_the_planted_factors(
-        self, call: Run, files: Any, tmp_path: Path, catalogue: Catalogue
-    ) -> None:
+    def test_removes_the_planted_factors(self, call: Run, files: Any, tmp_path: Path, catalogue: Catalogue) -> None:
         call("run", *modalities(files), "--out", tmp_path / "out", "--rank", "4")
         image = read_parquet(tmp_path / "out/embeddings/image.parquet").astype(float)
         with h5py.File(tmp_path / "out/embeddings/text.h5") as file:
@@ -285,9 +283,7 @@ class TestApply:
 
     def test_same_rows_come_out_as_in_the_run(self, call: Run, fitted: Path, files: Any, tmp_path: Path) -> None:
         call("apply", fitted / "projector.safetensors", "-m", f"image={files[0]}", "--out", tmp_path / "again")
-        again, first = (
-            read_parquet(folder / "embeddings/image.parquet") for folder in (tmp_path / "again", fitted)
-        )
+        again, first = (read_parquet(folder / "embeddings/image.parquet") for folder in (tmp_path / "again", fitted))
         assert np.array_equal(again, first)
 
     def test_rank_and_strength_can_be_changed(self, call: Run, fitted: Path, files: Any, tmp_path: Path) -> None:
@@ -467,9 +463,7 @@ class TestBadInput:
         ids = [*catalogue.ids[:9], *(f"other-{i}" for i in range(391))]
         code, _, err = call(*self.two(tmp_path, catalogue, ids))
         assert code == 3
-        assert err.startswith(
-            'error: "image" has 9 complete items with another modality, and the fit needs 10\n'
-        )
+        assert err.startswith('error: "image" has 9 complete items with another modality, and the fit needs 10\n')
 
     def test_fewer_complete_items_than_dimensions(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
         ids = [*catalogue.ids[:30], *(f"other-{i}" for i in range(370))]

@@ -1,0 +1,112 @@
+"""How many directions a rule removes: always few enough to be there, and to leave something."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from clear_cli.errors import UsageError
+from clear_cli.subspace import RankRule, cumulative_energy, energy_rank, numeric_rank, tied_at
+from tests.laws.planted import Floats
+
+values = st.one_of(st.just(0.0), st.floats(1e-3, 1e3))
+spectra = st.lists(values, min_size=1, max_size=30).map(lambda one: np.sort(np.array(one))[::-1])
+scales = st.sampled_from([1e-200, 1e-60, 1e-30, 1.0, 1e30, 1e60, 1e150])
+shares = st.floats(0.01, 1.0)
+
+
+@given(spectra, shares)
+def test_a_share_of_the_energy_is_the_smallest_rank_that_holds_it(spectrum: Floats, share: float) -> None:
+    energy = spectrum**2
+    assume(energy.sum() > 0)
+    rank = energy_rank(spectrum, share)
+    assert energy[:rank].sum() >= share * energy.sum() * (1 - 1e-9)
+    assert energy[: rank - 1].sum() < share * energy.sum() * (1 + 1e-9)
+
+
+@given(spectra)
+def test_all_of_the_energy_is_in_the_values_above_zero(spectrum: Floats) -> None:
+    relative = spectrum / spectrum[0] if spectrum[0] else spectrum
+    assert np.count_nonzero(relative > 1e-5) <= energy_rank(spectrum, 1.0) <= np.count_nonzero(spectrum)
+
+
+@given(spectra, shares, scales)
+def test_the_scale_of_the_data_does_not_change_a_rank(spectrum: Floats, share: float, scale: float) -> None:
+    assert energy_rank(spectrum * scale, share) == energy_rank(spectrum, share)
+    assert numeric_rank(spectrum * scale, 30) == numeric_rank(spectrum, 30)
+    for rank in range(len(spectrum) + 1):
+        clear_of_the_threshold = not 0 < rank < len(spectrum) or (
+            abs((spectrum[rank - 1] - spectrum[rank]) / (spectrum[0] or 1) - 1e-4) > 1e-12
+        )
+        if clear_of_the_threshold and spectrum[0]:
+            assert tied_at(spectrum * scale, rank) == tied_at(spectrum, rank)
+
+
+@given(spectra)
+def test_cumulative_energy_rises_to_one(spectrum: Floats) -> None:
+    energy = cumulative_energy(spectrum)
+    assert len(energy) == len(spectrum)
+    assert (np.diff(energy) >= 0).all()
+    assert energy[-1] == (pytest.approx(1) if spectrum[0] else 0)
+
+
+@given(spectra, st.sampled_from(["default", "0", "1", "50%", "90%", "100%"]), st.integers(1, 40), st.integers(1, 40))
+def test_a_rank_leaves_a_dimension_and_removes_only_what_is_there(
+    spectrum: Floats, rule: str, dim: int, partners: int
+) -> None:
+    kept = max(min(dim - 1, len(spectrum)), 0)
+    assume(rule != "1" or kept >= 1)
+    rank = RankRule.parse(rule).choose(spectrum, dim=dim, partners=partners, kept=kept)
+    assert 0 <= rank <= kept < max(dim, 1)
+    assert rank <= np.count_nonzero(spectrum)
+    if rule == "default":
+        assert rank <= max(min(dim, partners) // 4, 1)
+
+
+@given(spectra, st.integers(0, 29))
+def test_a_fixed_number_is_taken_as_it_is(spectrum: Floats, wanted: int) -> None:
+    assume(spectrum[0] > 0)
+    spectrum = np.maximum(spectrum, 1e-3)
+    assume(wanted <= len(spectrum))
+    assert RankRule.parse(str(wanted)).choose(spectrum, dim=31, partners=4, kept=len(spectrum)) == wanted
+
+
+@given(st.integers(1, 50), st.integers(0, 100))
+def test_a_fixed_number_that_leaves_no_dimension_is_refused(dim: int, more: int) -> None:
+    spectrum: Any = np.ones(dim)
+    with pytest.raises(UsageError, match=f"rank {dim + more} would remove the whole modality: it has {dim} dimensions"):
+        RankRule.parse(str(dim + more)).choose(spectrum, dim=dim, partners=dim, kept=dim)
+
+
+@given(st.integers(0, 10**6))
+def test_a_number_is_read_as_it_is_written(number: int) -> None:
+    rule = RankRule.parse(f" {number} ")
+    assert (rule.count, rule.share) == (number, None)
+
+
+@given(st.floats(0.001, 100))
+def test_a_percentage_is_read_as_it_is_written(percentage: float) -> None:
+    rule = RankRule.parse(f"{percentage}%")
+    assert rule.count is None
+    assert rule.share == pytest.approx(percentage / 100)
+
+
+@given(st.text(st.sampled_from("0123456789.%-+e _naif"), max_size=6))
+def test_whatever_is_read_is_a_number_or_a_share(text: str) -> None:
+    with suppress(UsageError):
+        rule = RankRule.parse(text)
+        assert (rule.count is not None and rule.count >= 0) or 0 < (rule.share or 0) <= 1
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "0%", "-5%", "101%", "nan%", "inf%", "%", "ninety%", "²", "auto"])
+def test_what_is_neither_a_number_nor_a_share_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        RankRule.parse(text)
+    assert str(error.value) == (
+        f'rank "{text}" is not a number of directions or a percentage\n  fix: --rank 16 or --rank 90%'
+    )

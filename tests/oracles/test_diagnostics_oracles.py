@@ -1,0 +1,211 @@
+"""Each figure of redundancy equals its definition, or the figure of an independent implementation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import r2_score
+
+from clear_cli import diagnostics
+from clear_cli.diagnostics import Shared, neighbour_overlap
+from tests.laws.planted import Floats, dense_covariance, planted
+
+CASES: dict[str, dict[str, Any]] = {
+    "float64": {},
+    "float32": {"dtype": np.float32},
+    "float16": {"dtype": np.float16},
+    "offset 100": {"dtype": np.float32, "offset": 100.0},
+    "scale 1e-30": {"dtype": np.float32, "scale": 1e-30},
+    "scale 1e30": {"dtype": np.float32, "scale": 1e30},
+    "scale 1e-60": {"scale": 1e-60},
+    "scale 1e60": {"scale": 1e60},
+    "independent": {"shared": 0},
+}
+
+
+@pytest.fixture(params=CASES)
+def rows(request: pytest.FixtureRequest) -> tuple[Floats, Floats]:
+    a, b = planted(300, (14, 9), **CASES[request.param])
+    return a, b
+
+
+def centred(x: Floats) -> Floats:
+    """In float64 and, as no figure may depend on it, brought to unit scale."""
+    x = x.astype(np.float64)
+    x = x - x.mean(axis=0)
+    return x / np.abs(x).max()
+
+
+def dense_canonical_correlations(a: Floats, b: Floats) -> Floats:
+    """Singular values of Q_a^T Q_b (Bjorck & Golub 1973), over the numerical ranges of both."""
+
+    def basis(x: Floats) -> Floats:
+        q, r, _ = scipy.linalg.qr(centred(x), mode="economic", pivoting=True)
+        size = np.abs(np.diag(r))
+        return q[:, size > 1e-8 * size[0]]
+
+    return scipy.linalg.svdvals(basis(a).T @ basis(b))
+
+
+def unbiased_hsic(k: Floats, m: Floats) -> float:
+    """Song et al. 2012, equation 5, with n x n Gram matrices."""
+    n = len(k)
+    k, m = k.copy(), m.copy()
+    np.fill_diagonal(k, 0)
+    np.fill_diagonal(m, 0)
+    total = np.trace(k @ m) + k.sum() * m.sum() / ((n - 1) * (n - 2)) - 2 * (k @ m).sum() / (n - 2)
+    return float(total / (n * (n - 3)))
+
+
+def test_rv_is_its_definition(rows: tuple[Floats, Floats]) -> None:
+    a, b = map(centred, rows)
+    c, s_a, s_b = dense_covariance(a, b), dense_covariance(a, a), dense_covariance(b, b)
+    expected = np.trace(c @ c.T) / np.sqrt(np.trace(s_a @ s_a) * np.trace(s_b @ s_b))
+    assert Shared(*rows).rv() == pytest.approx(expected, rel=1e-9)
+
+
+def test_rv_is_linear_cka(rows: tuple[Floats, Floats]) -> None:
+    a, b = map(centred, rows)
+    k, m = a @ a.T, b @ b.T
+    assert Shared(*rows).rv() == pytest.approx(np.sum(k * m) / (np.linalg.norm(k) * np.linalg.norm(m)), rel=1e-9)
+
+
+def test_debiased_cka_is_that_of_the_gram_matrices(rows: tuple[Floats, Floats]) -> None:
+    # Not quite centred: the estimator takes care of means itself.
+    a, b = (centred(x) + 0.3 for x in rows)
+    k, m = a @ a.T, b @ b.T
+    expected = unbiased_hsic(k, m) / np.sqrt(unbiased_hsic(k, k) * unbiased_hsic(m, m))
+    assert Shared(*rows).cka_debiased() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_canonical_correlations_are_those_of_the_qr_factors(rows: tuple[Floats, Floats]) -> None:
+    np.testing.assert_allclose(Shared(*rows).canonical_correlations(), dense_canonical_correlations(*rows), atol=1e-7)
+
+
+def test_linear_r2_is_that_of_a_linear_regression(rows: tuple[Floats, Floats]) -> None:
+    a, b = map(centred, rows)
+    forward, backward = Shared(*rows).linear_r2()
+    for found, x, y in ((forward, a, b), (backward, b, a)):
+        predicted = LinearRegression().fit(x, y).predict(x)
+        assert found == pytest.approx(r2_score(y, predicted, multioutput="variance_weighted"), abs=1e-8)
+
+
+def test_effective_rank_is_the_exponential_of_the_entropy(rows: tuple[Floats, Floats]) -> None:
+    for found, x in zip(Shared(*rows).effective_ranks(), rows, strict=True):
+        values = np.linalg.svd(centred(x), compute_uv=False)
+        shares = values / values.sum()
+        assert found == pytest.approx(np.exp(-np.sum(shares * np.log(shares))), rel=1e-6)
+
+
+def test_effective_rank_counts_equal_directions() -> None:
+    (x,) = planted(200, (12,))
+    u, _, vt = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    equal = u[:, :5] @ vt[:5]
+    assert Shared(equal, equal).effective_ranks() == pytest.approx((5, 5), rel=1e-4)
+
+
+def test_duplicated_and_constant_columns_do_not_change_what_is_linear() -> None:
+    a, b = planted(300, (8, 6), dtype=np.float32)
+    wide = np.concatenate([a, a[:, :3], np.full((300, 2), 5, np.float32), np.full((300, 1), 1e-33, np.float32)], axis=1)
+    plain, padded = Shared(a, b), Shared(wide, b)
+    np.testing.assert_allclose(padded.canonical_correlations(), plain.canonical_correlations(), atol=1e-5)
+    assert padded.linear_r2()[0] == pytest.approx(plain.linear_r2()[0], abs=1e-6)
+
+
+def test_columns_of_noise_at_1e_33_do_not_enter_the_correlations() -> None:
+    a, b = planted(300, (8, 6), dtype=np.float32)
+    dust = (1e-33 * np.random.default_rng(1).normal(size=(300, 20))).astype(np.float32)
+    plain, padded = Shared(a, b), Shared(np.concatenate([a, dust], axis=1), b)
+    assert len(padded.canonical_correlations()) == 6
+    np.testing.assert_allclose(padded.canonical_correlations(), plain.canonical_correlations(), atol=1e-5)
+    assert padded.linear_r2() == pytest.approx(plain.linear_r2(), abs=1e-6)
+
+
+def test_nothing_can_be_said_about_too_little() -> None:
+    a, b = planted(3, (4, 3))
+    assert Shared(a, b).cka_debiased() is None
+    constant = np.ones((20, 3))
+    shared = Shared(constant, constant)
+    assert (shared.rv(), shared.cka_debiased(), shared.linear_r2()) == (None, None, (None, None))
+    assert len(shared.canonical_correlations()) == 0
+    assert shared.effective_ranks() == (0.0, 0.0)
+    assert neighbour_overlap(a[:2], b[:2]) == {"jaccard": None, "chance": None, "k": 0, "items": 2}
+
+
+def test_figures_are_plain_numbers_of_the_same_sample(rows: tuple[Floats, Floats]) -> None:
+    shared = Shared(*rows)
+    figures = shared.figures()
+    correlations = shared.canonical_correlations()
+    assert figures["canonical_correlation_top"] == correlations[0]
+    assert figures["canonical_correlation_mean"] == correlations.mean()
+    assert figures["canonical_correlations"] == correlations.tolist()
+    assert figures["rv"] == shared.rv()
+    assert all(isinstance(one, float) for one in (*figures["linear_r2"], *figures["effective_rank"]))
+
+
+def brute_force_overlap(a: Floats, b: Floats, k: int) -> float:
+    """Mean Jaccard of the sets of the k most similar others, one pair of items at a time."""
+
+    def near(x: Floats, i: int) -> set[int]:
+        x = x.astype(np.float64)
+        cosines = [(x[i] @ x[j] / (np.linalg.norm(x[i]) * np.linalg.norm(x[j])), j) for j in range(len(x)) if j != i]
+        return {j for _, j in sorted(cosines)[-k:]}
+
+    overlaps = [(near(a, i), near(b, i)) for i in range(len(a))]
+    return float(np.mean([len(one & other) / len(one | other) for one, other in overlaps]))
+
+
+@pytest.mark.parametrize("items", [3, 8, 12, 90])
+def test_neighbour_overlap_is_that_of_a_brute_force_search(items: int) -> None:
+    a, b = planted(items, (6, 5), noise=0.1)
+    k = min(10, items - 2)
+    figures = neighbour_overlap(a, b)
+    assert (figures["k"], figures["items"]) == (k, items)
+    assert figures["jaccard"] == pytest.approx(brute_force_overlap(a, b, k), abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_neighbours_do_not_depend_on_the_scale(scale: float) -> None:
+    a, b = planted(90, (6, 5), dtype=np.float32)
+    expected = neighbour_overlap(a, b)["jaccard"]
+    assert neighbour_overlap(np.float32(scale) * a, b)["jaccard"] == pytest.approx(expected, abs=0.01)
+
+
+def test_a_modality_overlaps_with_itself_completely() -> None:
+    (a,) = planted(90, (6,))
+    assert neighbour_overlap(a, a)["jaccard"] == 1
+
+
+@pytest.mark.parametrize("items", [5, 14, 60])
+def test_chance_overlap_is_that_of_random_sets(items: int) -> None:
+    a, b = planted(items, (6, 5))
+    figures = neighbour_overlap(a, b)
+    k, draws = figures["k"], 20_000
+    rng = np.random.default_rng(0)
+    others = np.argsort(rng.uniform(size=(draws, items - 1)), axis=1)[:, :k]
+    # One of the two sets may as well be fixed.
+    common = np.count_nonzero(others < k, axis=1)
+    jaccard = common / (2 * k - common)
+    assert figures["chance"] == pytest.approx(jaccard.mean(), abs=5 * jaccard.std() / np.sqrt(draws) + 1e-12)
+
+
+def test_independent_modalities_are_at_the_chance_level() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(600, 6)), rng.normal(size=(600, 5))
+    figures = neighbour_overlap(a, b)
+    assert figures["jaccard"] == pytest.approx(figures["chance"], abs=0.003)
+    assert Shared(a, b).cka_debiased() == pytest.approx(0, abs=0.01)
+
+
+def test_large_samples_are_measured_in_pieces_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = planted(300, (14, 9), offset=5)
+    whole = Shared(a, b).figures()
+    monkeypatch.setattr(diagnostics, "BLOCK", 17)
+    parts = Shared(a, b).figures()
+    assert parts["rv"] == pytest.approx(whole["rv"], rel=1e-12)
+    assert parts["cka_debiased"] == pytest.approx(whole["cka_debiased"], rel=1e-10)
+    np.testing.assert_allclose(parts["canonical_correlations"], whole["canonical_correlations"], rtol=1e-9)
