@@ -202,7 +202,8 @@ class Impact:
         self._removed_bins += np.histogram(figures["removed"], bins=20, range=(0.0, 1.0))[0]
         for side, (rows, norms) in enumerate(((x, figures["norm_before"]), (y, figures["norm_after"]))):
             self._norms[side] += float(norms.sum())
-            self._sums[side] += rows.sum(axis=0, dtype=np.float64)
+            working = rows.astype(np.result_type(rows, np.float32), copy=False)
+            self._sums[side] += np.ones(len(rows), working.dtype) @ working
             doublings = np.floor(np.log2(norms[norms > 0]) * self.BINS_PER_DOUBLING).astype(int)
             for value, count in zip(*np.unique(doublings, return_counts=True), strict=True):
                 self._bins[side][int(value)] = self._bins[side].get(int(value), 0) + int(count)

@@ -178,7 +178,8 @@ class CrossMoments:
             self.exponents = (self.exponents[0] - excess[0], self.exponents[1] - excess[1])
 
     def _shifted(self, side: int, rows: Floats, working: np.dtype[Any]) -> Floats:
-        x: Floats = rows.astype(working, copy=False) - self.pilots[side].astype(working)
+        x: Floats = rows.astype(working, copy=False)  # a copy already: the rows of one bucket were gathered
+        x -= self.pilots[side].astype(working)
         if self.exponents[side]:
             x = np.ldexp(x, self.exponents[side])
         return x
@@ -186,7 +187,8 @@ class CrossMoments:
     def _add(self, bucket: int, a: Floats, b: Floats) -> None:
         self.count[bucket] += len(a)
         for side, x in enumerate((a, b)):
-            self.sums[side][bucket] += x.sum(axis=0)
+            # A product with ones: BLAS adds columns several times faster than `sum` does.
+            self.sums[side][bucket] += np.ones(len(x), x.dtype) @ x
             self.squares[side][bucket] += np.einsum("ij,ij->i", x, x).sum(dtype=np.float64)
         self.products[bucket] += a.T @ b
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from threadpoolctl import threadpool_limits
 
-from clear_cli.config import Machine, OnInvalid
+from clear_cli.config import OnInvalid
 from clear_cli.diagnostics import Impact, row_figures
 from clear_cli.embeddings.base import Chunk, Floats, Source
 from clear_cli.embeddings.items import ItemsWriter
@@ -69,41 +68,41 @@ def project(
     projector: Projector,
     target: Path,
     items: ItemsWriter,
+    pool: Executor,
     *,
     id_type: pa.DataType,
     part_of: PartOf,
     on_invalid: OnInvalid,
-    machine: Machine,
-) -> Outcome:
-    """Write a modality again with projected embeddings.
+) -> Generator[int, None, Outcome]:
+    """Write a modality again with projected embeddings, a chunk at each step.
 
     Args:
         source: The modality as it is.
         projector: Its projector.
         target: The file or folder to write.
         items: Takes the figures of every row.
-        id_type: Type of the ids in it.
+        pool: Runs the parts of a chunk. BLAS must be limited to one thread.
+        id_type: Type of the ids in the items table.
         part_of: Tells what part usable rows had in the fit.
         on_invalid: What rows with NaN or infinity do.
-        machine: What the work may use.
+
+    Yields:
+        The number of rows written.
+
+    Returns:
+        What became of them.
 
     Raises:
         DataError: A row that is not finite (unless kept), or that leaves the range of its type.
     """
     outcome = Outcome(Impact(source.dim))
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(machine.threads) as pool,
-        machine.progress.stage(f"writing {projector.modality}", source.rows) as advance,
-        source.sink(target) as sink,
-        behind(sink.write) as write,
-    ):
+    with source.sink(target) as sink, behind(sink.write) as write:
         for chunk in prefetch(source.chunks(carry=True)):
             done = _projected(chunk, projector, pool)
-            write(chunk, done.y)
             bad = np.flatnonzero(done.status == Status.NON_FINITE)
             if len(bad) and on_invalid == "error":
                 raise non_finite(projector.modality, chunk.start + int(bad[0]), source.path)
+            write(chunk, done.y)
             usable = done.status == Status.USED
             part, alone = part_of(chunk.start, len(chunk))
             done.status[usable] = part[usable]
@@ -111,7 +110,7 @@ def project(
             ids = _ids(chunk, id_type)
             _account(outcome, chunk, done, usable, ids)
             items.write(projector.modality, ids, chunk.start, done.status, done.figures)
-            advance(len(chunk))
+            yield len(chunk)
     return outcome
 
 
@@ -124,7 +123,7 @@ class _Projected:
     figures: dict[str, npt.NDArray[np.float64]]
 
 
-def _projected(chunk: Chunk, projector: Projector, pool: ThreadPoolExecutor) -> _Projected:
+def _projected(chunk: Chunk, projector: Projector, pool: Executor) -> _Projected:
     y = np.empty_like(chunk.embeddings)
     status = np.empty(len(chunk), dtype=np.uint8)
 

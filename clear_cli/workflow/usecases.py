@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
@@ -172,20 +176,41 @@ def _write_embeddings(
 ) -> dict[str, Outcome]:
     folder = staging / EMBEDDINGS
     folder.mkdir()
-    with ItemsWriter(staging / ITEMS, id_type) as items:
-        return {
-            name: project(
-                source,
-                projectors[name],
-                folder / job.names[name],
-                items,
-                id_type=id_type,
-                part_of=parts[name],
-                on_invalid=on_invalid,
-                machine=job.machine,
+    outcomes: dict[str, Outcome] = {}
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(job.machine.threads) as pool,
+        ItemsWriter(staging / ITEMS, id_type) as items,
+        job.machine.progress.stage("writing", sum(source.rows for source in job.sources.values())) as advance,
+        ExitStack() as running,
+    ):
+        # A chunk of each modality in turn: a file is encoded by one thread only, so several are written at a time.
+        waiting = deque(
+            (
+                name,
+                project(
+                    source,
+                    projectors[name],
+                    folder / job.names[name],
+                    items,
+                    pool,
+                    id_type=id_type,
+                    part_of=parts[name],
+                    on_invalid=on_invalid,
+                ),
             )
             for name, source in job.sources.items()
-        }
+        )
+        for _, steps in waiting:
+            running.callback(steps.close)
+        while waiting:
+            name, steps = waiting.popleft()
+            try:
+                advance(next(steps))
+                waiting.append((name, steps))
+            except StopIteration as end:
+                outcomes[name] = end.value
+    return {name: outcomes[name] for name in job.sources}
 
 
 def _part_of(membership: Membership, name: str) -> PartOf:

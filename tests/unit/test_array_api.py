@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import clear_cli
+from clear_cli.embeddings import arrays
 from clear_cli.errors import DataError, UsageError
 from tests.laws.planted import Floats, dense_covariance, planted
 
@@ -156,3 +157,18 @@ def test_the_figures_of_a_fit_are_those_of_its_projectors(sides: dict[str, Float
     shares = [np.linalg.norm(dense_covariance(x[IMAGE], x[TEXT])) for x in (written, sides)]
     assert pair["leftover"]["sample_as_written"] == pytest.approx(shares[0] / shares[1], rel=1e-6)
     assert pair["leftover"]["fit_algebraic"] == pytest.approx(shares[0] / shares[1], rel=1e-4)
+
+
+def test_an_array_is_read_in_chunks_that_know_their_rows_and_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "CHUNK_ROWS", 3)
+    x = np.arange(16.0).reshape(8, 2)
+    rows = arrays.ArrayRows(x, modality=IMAGE, ids=list("abcdefgh"))
+    chunks = list(rows.chunks())
+    assert [(chunk.start, len(chunk), chunk.ids.to_pylist()) for chunk in chunks] == [
+        (0, 3, ["a", "b", "c"]),
+        (3, 3, ["d", "e", "f"]),
+        (6, 2, ["g", "h"]),
+    ]
+    np.testing.assert_array_equal(np.concatenate([chunk.embeddings for chunk in chunks]), x)
+    assert [one for ids in rows.ids() for one in ids.to_pylist()] == list("abcdefgh")
+    assert (rows.rows, rows.dim, rows.dtype, rows.id_kind) == (8, 2, np.float64, "string")

@@ -64,7 +64,7 @@ def test_a_fixed_rank_of_what_is_hardly_shared_is_cut_with_a_warning() -> None:
     fitted = fit({"image": a, "text": b}, rank=5)
     assert {one.rank for one in fitted.projectors.values()} == {2}
     assert fitted.warnings == [
-        f'"{name}" shares only 2 directions with the others; rank 5 is cut to that' for name in ("image", "text")
+        f'"{name}" can lose only 2 of the 5 directions that rank 5 asks for' for name in ("image", "text")
     ]
 
 
