@@ -75,20 +75,19 @@ class ListColumn:
         holes = _among_null(_null(values).reshape(-1, self.dim), null)
         return embeddings, null, np.flatnonzero(holes)
 
-    def arrays(self, schema: pa.Schema, embeddings: Floats, null: Mask | None, holes: Integers) -> list[pa.Array]:
-        """The column, of its type in `schema`. A hole stays one where the new value is NaN."""
-        kind = schema.field(self.name).type
+    def arrays(self, embeddings: Floats, null: Mask | None, holes: Integers) -> list[pa.Array]:
+        """The column. A hole stays one where the new value is NaN."""
         present = slice(None) if null is None else ~null
         missing = _missing(embeddings, null, holes)
         mask = None if missing is None else missing[present].ravel()
         values = pa.array(embeddings[present].ravel(), mask=mask)
         ends = np.arange(0, len(values) + 1, self.dim)
-        if pa.types.is_fixed_size_list(kind):
-            rows = pa.FixedSizeListArray.from_arrays(values, type=kind)
-        elif pa.types.is_large_list(kind):
-            rows = pa.LargeListArray.from_arrays(ends, values, type=kind)
+        if pa.types.is_fixed_size_list(self.type):
+            rows = pa.FixedSizeListArray.from_arrays(values, type=self.type)
+        elif pa.types.is_large_list(self.type):
+            rows = pa.LargeListArray.from_arrays(ends, values, type=self.type)
         else:
-            rows = pa.ListArray.from_arrays(ends.astype(np.int32), values, type=kind)
+            rows = pa.ListArray.from_arrays(ends.astype(np.int32), values, type=self.type)
         return [rows if null is None else rows.take(pa.array(np.cumsum(~null) - 1, mask=null))]
 
 
@@ -138,13 +137,12 @@ class WideColumns:
         embeddings[null] = 0
         return embeddings, null, np.flatnonzero(empty & ~null[:, None])
 
-    def arrays(self, schema: pa.Schema, embeddings: Floats, null: Mask | None, holes: Integers) -> list[pa.Array]:
-        """The columns, of their type in `schema`. A hole stays one where the new value is NaN."""
+    def arrays(self, embeddings: Floats, null: Mask | None, holes: Integers) -> list[pa.Array]:
+        """The columns. A hole stays one where the new value is NaN."""
         missing = _missing(embeddings, null, holes)
         masks = [None] * self.dim if missing is None else np.ascontiguousarray(missing.T)
         return [
-            pa.array(values, type=schema.field(name).type, mask=mask)
-            for name, values, mask in zip(self.columns, np.ascontiguousarray(embeddings.T), masks, strict=True)
+            pa.array(values, mask=mask) for values, mask in zip(np.ascontiguousarray(embeddings.T), masks, strict=True)
         ]
 
 

@@ -88,9 +88,10 @@ class ParquetSink:
 
     def _table(self, schema: pa.Schema, chunk: Chunk, embeddings: Floats) -> pa.Table:
         embedding, carried = self._source.embedding, chunk.carry
-        arrays = embedding.arrays(schema, embeddings, chunk.null, carried.holes)
+        arrays = embedding.arrays(embeddings, chunk.null, carried.holes)
         new = dict(zip(embedding.columns, arrays, strict=True))
         rest = iter(carried.rest.columns)
+        # from_arrays casts: parts may differ in the name and nullability of list items.
         return pa.Table.from_arrays([new[name] if name in new else next(rest) for name in schema.names], schema=schema)
 
 

@@ -12,7 +12,16 @@ from clear_cli.diagnostics import Shared
 from clear_cli.health import PLACEHOLDER_ROWS, row_hashes
 from clear_cli.moments import CrossMoments
 from clear_cli.workflow.fitting import Fitted
-from tests.laws.planted import Floats, accumulated, angle, dense_directions, fit, planted, random_hashes
+from tests.laws.planted import (
+    Floats,
+    accumulated,
+    angle,
+    dense_covariance,
+    dense_directions,
+    fit,
+    planted,
+    random_hashes,
+)
 
 ITEMS = 1000
 
@@ -386,6 +395,18 @@ def test_an_almost_silent_beginning_does_not_spoil_the_rest(dtype: Any) -> None:
     expected = (a64 - a64.mean(axis=0)).T @ (b64 - b64.mean(axis=0)) / 1999
     np.testing.assert_allclose(moments.cross_covariance(), expected, atol=1e-6)
     assert moments.total_variance(0) == pytest.approx(a64.var(axis=0, ddof=1).sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_loud_value_does_not_spoil_the_other_columns(dtype: Any) -> None:
+    a, b = planted(2000, (6, 5), dtype=dtype)
+    a[1700, 0] = 1e18
+    moments = accumulated(a, b, random_hashes(2000, 0), batch=500)
+    expected = dense_covariance(a, b)
+    tolerance = 1e-12 if dtype == np.float64 else 1e-6
+    np.testing.assert_allclose(moments.cross_covariance()[1:], expected[1:], atol=tolerance)
+    np.testing.assert_allclose(moments.mean(0)[1:], a.mean(axis=0, dtype=np.float64)[1:], atol=tolerance)
+    np.testing.assert_allclose(moments.cross_covariance()[0], expected[0], rtol=1e-5)
 
 
 def test_moments_refuse_rows_that_do_not_fit() -> None:
