@@ -82,8 +82,10 @@ class ParquetSink:
             target = self._target / part.path.name if self._source.path.is_dir() else self._target
             with _part_writer(target, schema, settings) as writer:
                 for rows in (piece for group in part.row_groups for piece in self._source.pieces(group)):
-                    table = self._table(schema, *(yield)) if rows else schema.empty_table()
-                    writer.write_table(table, row_group_size=max(rows, 1))
+                    # No name for the table: it would outlive its writing by one chunk.
+                    writer.write_table(
+                        self._table(schema, *(yield)) if rows else schema.empty_table(), row_group_size=max(rows, 1)
+                    )
         yield
 
     def _table(self, schema: pa.Schema, chunk: Chunk, embeddings: Floats) -> pa.Table:

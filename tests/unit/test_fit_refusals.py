@@ -347,16 +347,17 @@ def test_a_list_may_name_integers_beyond_the_signed_range(sides: dict[str, Float
 
 def test_every_row_knows_what_part_it_had(tmp_path: Path) -> None:
     image, text = planted(60, (4, 3))
-    image[0], text[1], image[2] = 0, 0, np.nan
+    image[0], text[5], image[2] = 0, 0, np.nan
     ids = {"image": [f"i{i}" for i in range(60)], "text": [f"i{i}" for i in range(1, 61)]}
     path = tmp_path / "train.txt"
     path.write_text("".join(f"i{i}\n" for i in range(50)))
     fitted = fit({"image": image, "text": text}, ids=ids, fit_items=path, on_invalid="keep")
     status, alone = fitted.membership.part("image", 3, 57)
-    # Text row 1 is item i2, whose image is not finite; items from i50 on are not on the list.
-    assert status.tolist() == [0] * 47 + [2] * 10
-    assert not alone.any()
+    # The text of item i6 is missing; items from i50 on are not on the list.
+    assert status.tolist() == [0, 0, 0, 1] + [0] * 43 + [2] * 10
+    assert np.flatnonzero(alone).tolist() == [3]
     status, alone = fitted.membership.part("text", 0, 60)
+    # Text row 1 is item i2, whose image is not finite; nobody else knows item i60.
     assert status.tolist() == [0, 1] + [0] * 47 + [2] * 11
     assert np.flatnonzero(alone).tolist() == [1, 59]
 
