@@ -220,5 +220,4 @@ def ragged(dim: int, lengths: npt.NDArray[np.integer[Any]], *, start: int, where
     return DataError(
         f"embeddings differ in length: row {start + int(bad[0])} has {int(lengths[bad[0]])} values, not {dim}",
         where=where,
-        rows_at_fault=f"{len(bad):,}",
     )

@@ -123,7 +123,7 @@ def _writer(file: pa.NativeFile, schema: pa.Schema, settings: dict[str, Any]) ->
 def _settings(schema: pa.Schema, metadata: pq.FileMetaData, embedding: Embedding) -> dict[str, Any]:
     """The arguments of ParquetWriter that reproduce a part, as far as its footer tells them."""
     columns = [metadata.schema.column(i) for i in range(metadata.num_columns)]
-    settings = _column_settings(metadata) | {
+    settings = _column_settings(metadata, embedding) | {
         "version": metadata.format_version,
         "store_schema": b"ARROW:schema" in (metadata.metadata or {}),
         # Arrow calls list items what Parquet calls them ("element", "item"): those names are to stay.
@@ -142,7 +142,7 @@ def _settings(schema: pa.Schema, metadata: pq.FileMetaData, embedding: Embedding
     return settings
 
 
-def _column_settings(metadata: pq.FileMetaData) -> dict[str, Any]:
+def _column_settings(metadata: pq.FileMetaData, embedding: Embedding) -> dict[str, Any]:
     """Codec, encoding, statistics and page index of the columns: what any row group of the part has."""
     codecs: dict[str, str] = {}
     encodings: dict[str, set[str]] = defaultdict(set)
@@ -156,7 +156,8 @@ def _column_settings(metadata: pq.FileMetaData) -> dict[str, Any]:
         if column.is_stats_set:
             statistics.add(path)
         page_index = page_index or column.has_offset_index
-    dictionaries = {path for path, found in encodings.items() if found & DICTIONARY}
+    # Projected values hardly repeat: a dictionary of them takes time (seven times, for wide columns) and saves nothing.
+    dictionaries = {path for path, found in encodings.items() if found & DICTIONARY and not embedding.holds(path)}
     others = {path: found & OTHER_ENCODINGS for path, found in encodings.items() if path not in dictionaries}
     return {
         "compression": codecs,
