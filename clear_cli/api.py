@@ -15,13 +15,23 @@ import numpy.typing as npt
 
 from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
-from clear_cli.config import FitOptions, Input, Machine, OnInvalid, PerModality, read_rank, read_strength
+from clear_cli.config import (
+    FitOptions,
+    Input,
+    Machine,
+    OnInvalid,
+    PerModality,
+    check_on_invalid,
+    read_rank,
+    read_strength,
+)
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.embeddings.base import Rows
 from clear_cli.errors import ClearError, UsageError
 from clear_cli.health import Status, row_status
 from clear_cli.projector import Projector
+from clear_cli.publish import output_error
 from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK
 from clear_cli.workflow import usecases
 from clear_cli.workflow.document import document, pair_figures
@@ -49,8 +59,15 @@ class Fit:
     diagnostics: dict[str, Any]
 
     def save(self, path: PathLike) -> None:
-        """Write the projectors as one safetensors file."""
-        write_artifact(Path(path), self.projectors, {"version": __version__})
+        """Write the projectors as one safetensors file.
+
+        Raises:
+            OutputError: The disk refuses.
+        """
+        try:
+            write_artifact(Path(path), self.projectors, {"version": __version__})
+        except OSError as error:
+            raise output_error(error, path) from error
 
 
 def fit(
@@ -135,6 +152,7 @@ def apply(
         ClearError: See the command line reference.
     """
     names = list(embeddings)
+    check_on_invalid(on_invalid)
     ranks = PerModality.of(rank, read_rank, None, names, "rank")
     strengths = PerModality.of(strength, read_strength, None, names, "strength")
     if not _are_arrays(embeddings):
@@ -202,7 +220,8 @@ def load(path: PathLike) -> Fit:
 
 def _projected(projector: Projector, x: Any, on_invalid: OnInvalid) -> Floats:
     rows = np.asarray(x)
-    bad = np.flatnonzero(row_status(rows) == Status.NON_FINITE) if rows.ndim == 2 else np.empty(0)
+    sound = rows.ndim == 2 and rows.dtype.kind == "f"  # what is not, transform refuses
+    bad = np.flatnonzero(row_status(rows) == Status.NON_FINITE) if sound else np.empty(0)
     if len(bad) and on_invalid == "error":
         raise non_finite(projector.modality, int(bad[0]), f"<array {projector.modality}>")
     return projector.transform(rows)

@@ -111,6 +111,16 @@ def read_rank(value: Any) -> RankRule:
     return value if isinstance(value, RankRule) else RankRule.parse(str(value))
 
 
+def check_on_invalid(value: str) -> None:
+    """Check that a way to treat invalid rows exists.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if value not in get_args(OnInvalid):
+        raise UsageError(f'"{value}" is not a way to treat invalid rows', known=", ".join(get_args(OnInvalid)))
+
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -174,10 +184,7 @@ class FitOptions:
     def __post_init__(self) -> None:
         if self.max_rank < 0:
             raise UsageError(f"max rank {self.max_rank} is negative")
-        if self.on_invalid not in get_args(OnInvalid):
-            raise UsageError(
-                f'"{self.on_invalid}" is not a way to treat invalid rows', known=", ".join(get_args(OnInvalid))
-            )
+        check_on_invalid(self.on_invalid)
 
 
 class Progress(Protocol):

@@ -99,7 +99,9 @@ class Shared:
         """Share of the variance of b that is linear in a, and of a that is linear in b (variance-weighted R^2)."""
         w_a, w_b = self._whiteners()
         forward, backward = norm(w_a.T @ self.c) ** 2, norm(self.c @ w_b) ** 2
-        return ratio(forward, float(np.trace(self.s_b))), ratio(backward, float(np.trace(self.s_a)))
+        shares = ratio(forward, float(np.trace(self.s_b))), ratio(backward, float(np.trace(self.s_a)))
+        # Rounding may leave a little more explained than there is.
+        return tuple(None if share is None else min(share, 1.0) for share in shares)  # type: ignore[return-value]
 
     def _whiteners(self) -> list[Float64]:
         spectra = zip(self._spectra, self._cuts, strict=True)
@@ -250,9 +252,11 @@ def row_norms(x: Floats, origin: Floats | None = None) -> Float64:
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             squares = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
         norms[start : start + 512] = np.sqrt(squares)
-        # Squares of float32 leave its range long before the rows do.
-        for i in np.flatnonzero(~((squares > 1e-30) & (squares < 1e30))):
-            norms[start + i] = norm(rows[i].astype(np.float64))
+        # Squares leave the range of the type long before the rows do.
+        safe = 1e30 if working == np.float32 else 1e280
+        odd = np.flatnonzero(~((squares > 1 / safe) & (squares < safe)))
+        odd = odd[rows[odd].any(axis=1)]
+        norms[start + odd] = [norm(row.astype(np.float64)) for row in rows[odd]]
     return norms
 
 

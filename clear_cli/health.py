@@ -28,8 +28,10 @@ PLACEHOLDER_SHARE = 0.001
 """A placeholder repeats in at least this many rows and this share of them."""
 
 MAX_PLACEHOLDERS = 8
-MAX_PLACEHOLDER_SHARE = 0.99
-"""With more repeated values, or more rows of them, a modality is coarse (a price band), and none is a filler."""
+"""With more repeated values than this, only those in at least FAMILY_SHARE of the rows can be fillers."""
+FAMILY_SHARE = 0.01
+COARSE = 3
+"""Where the other rows, too, stand for this many items on average, the modality is coarse (a price band)."""
 
 
 class Status(IntEnum):
@@ -98,6 +100,7 @@ class RepeatedRows:
         self._counts: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._pending: list[Hashes] = []
         self._waiting = 0
+        self._overflowed = False
 
     def update(self, hashes: Hashes) -> None:
         """Count the rows with these content hashes (n,)."""
@@ -111,10 +114,12 @@ class RepeatedRows:
     def placeholders(self) -> Hashes:
         """Sorted content hashes of the rows that repeat too often to be data; empty where the modality is coarse."""
         self._settle()
-        often = max(PLACEHOLDER_ROWS, PLACEHOLDER_SHARE * self.rows)
-        heavy = self._counts >= often
-        coarse = heavy.sum() > MAX_PLACEHOLDERS or self._counts[heavy].sum() > MAX_PLACEHOLDER_SHARE * self.rows
-        found: Hashes = self._hashes[heavy & ~coarse]
+        heavy = self._counts >= max(PLACEHOLDER_ROWS, PLACEHOLDER_SHARE * self.rows)
+        if heavy.sum() > MAX_PLACEHOLDERS:
+            heavy &= self._counts >= FAMILY_SHARE * self.rows
+        others, rest = np.count_nonzero(~heavy), self.rows - self._counts[heavy].sum()
+        coarse = heavy.sum() > MAX_PLACEHOLDERS or (not self._overflowed and others * COARSE <= rest)
+        found: Hashes = self._hashes[heavy & (not coarse)]
         return found
 
     def _settle(self) -> None:
@@ -125,6 +130,7 @@ class RepeatedRows:
         self._pending, self._waiting = [], 0
         surplus = len(self._counts) - self.CAPACITY
         if surplus > 0:
+            self._overflowed = True
             self._counts -= np.partition(self._counts, surplus - 1)[surplus - 1]
             kept = self._counts > 0
             self._hashes, self._counts = self._hashes[kept], self._counts[kept]

@@ -119,7 +119,7 @@ class CrossMoments:
         merged.count = self.count + other.count
         merged.exponents = self.exponents if self.items else other.exponents
         merged.pilots = tuple(  # type: ignore[assignment]
-            _weighted(self.mean(side), self.items, other.mean(side), other.items) for side in (0, 1)
+            _rounded(_weighted(self.mean(side), self.items, other.mean(side), other.items)) for side in (0, 1)
         )
         for bucket, n in enumerate(merged.count):
             if not n:
@@ -221,6 +221,13 @@ def _pilot(rows: Floats, working: np.dtype[Any]) -> Float64:
     # Rounded to the working precision: the shift is then the same number there and in float64.
     pilot: Float64 = rows.mean(axis=0, dtype=np.float64).astype(working).astype(np.float64)
     return pilot
+
+
+def _rounded(pilot: Float64) -> Float64:
+    # For the same reason, whatever precision the next rows have; float64 data may be beyond float32.
+    with np.errstate(over="ignore"):
+        near = pilot.astype(np.float32).astype(np.float64)
+    return np.where(np.isfinite(near), near, pilot)
 
 
 def _exponent(rows: Floats, pilot: Float64) -> int:

@@ -24,7 +24,7 @@ Float64 = npt.NDArray[np.float64]
 Pair = tuple[str, str]
 
 DEFAULT_MAX_RANK = 256
-TIE = 1e-4
+TIE = 1e-6
 """Two singular values closer than this share of the first are tied: their vectors rotate freely."""
 
 

@@ -70,16 +70,14 @@ def read_keys(source: Rows, kind: IdKind) -> Keys:
 
 
 def table_id_type(sources: Iterable[Rows]) -> pa.DataType:
-    """The Arrow type that holds the ids of all sources: strings where any has strings, else integers."""
+    """The Arrow type that holds the ids of all sources: that of all, or strings where they differ."""
     types = {
         next(source.ids(), pa.array([], pa.int64())).type
         if source.id_kind == "integer"
         else _TABLE_TYPES[source.id_kind]
         for source in sources
     }
-    if pa.string() in types:
-        return pa.string()
-    return types.pop() if len(types) == 1 else pa.int64()
+    return types.pop() if len(types) == 1 else pa.string()
 
 
 _TABLE_TYPES = {"string": pa.string(), "text": pa.string(), "row": pa.int64()}
