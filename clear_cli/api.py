@@ -5,6 +5,7 @@ Embeddings are a mapping from modality to an array (n, d) or to a path. One call
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ from clear_cli.workflow import usecases
 from clear_cli.workflow.document import document, pair_figures
 from clear_cli.workflow.fitting import fit_rows, non_finite
 from clear_cli.workflow.inspecting import inspect
-from clear_cli.workflow.job import Published, open_inputs
+from clear_cli.workflow.job import DIAGNOSTICS, Published, open_inputs
 
 __all__ = ["ClearError", "Fit", "apply", "fit", "inspect", "load", "run"]
 
@@ -46,17 +47,21 @@ PathLike = str | Path
 Embeddings = Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """Projectors by modality, and what was found on the way.
 
     Attributes:
         projectors: One per modality.
-        diagnostics: As in `diagnostics.json`; empty for a fit that was loaded.
+        diagnostics: As in `diagnostics.json`; empty where a projector was loaded alone.
     """
 
     projectors: dict[str, Projector]
     diagnostics: dict[str, Any]
+
+    def __repr__(self) -> str:
+        parts = (f"{name}: rank {one.rank} of {one.dim}" for name, one in self.projectors.items())
+        return f"Fit({', '.join(parts)})"
 
     def save(self, path: PathLike) -> None:
         """Write the projectors as one safetensors file.
@@ -155,7 +160,10 @@ def apply(
     check_on_invalid(on_invalid)
     ranks = PerModality.of(rank, read_rank, None, names, "rank")
     strengths = PerModality.of(strength, read_strength, None, names, "strength")
-    if not _are_arrays(embeddings):
+    if _are_arrays(embeddings):
+        if out is not None or name is not None:
+            raise UsageError("arrays are returned, not written", fix="apply without out and name")
+    else:
         if out is None or isinstance(fitted, Fit):
             raise UsageError(
                 "files are written from a saved projector to a directory", fix="apply(path, {...}, out=...)"
@@ -210,12 +218,17 @@ def run(
 
 
 def load(path: PathLike) -> Fit:
-    """Projectors from a safetensors file, or from an output directory.
+    """Projectors from a safetensors file, or with their diagnostics from an output directory.
 
     Raises:
         DataError: Not there, not ours, damaged, or of a later format.
     """
-    return Fit(read_artifact(Path(path)).projectors, {})
+    projectors = read_artifact(Path(path)).projectors
+    try:
+        diagnostics = json.loads((Path(path) / DIAGNOSTICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        diagnostics = {}  # a projector alone has none
+    return Fit(projectors, diagnostics)
 
 
 def _projected(projector: Projector, x: Any, on_invalid: OnInvalid) -> Floats:

@@ -31,7 +31,7 @@ app = typer.Typer(
     name="clear-cli",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Remove cross-modal redundancy from item embeddings before a multimodal recommender trains on them.",
 )
@@ -60,6 +60,12 @@ Rank = Annotated[
 Strength = Annotated[
     list[str],
     typer.Option(metavar="[NAME=]S", help="How much of each direction to remove, 0 to 1. Default: 1."),
+]
+OtherRank = Annotated[
+    list[str], typer.Option("--rank", metavar="[NAME=]K", help="Another number of directions. Default: as fitted.")
+]
+OtherStrength = Annotated[
+    list[str], typer.Option("--strength", metavar="[NAME=]S", help="Another strength, 0 to 1. Default: as fitted.")
 ]
 MaxRank = Annotated[
     int, typer.Option(min=0, help="Directions kept in the projector, so that the rank can be changed when applying.")
@@ -95,11 +101,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  (handled by its callback)
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        print_error(context.get_help())
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -130,7 +139,7 @@ def run(
     options = _options(inputs, rank, strength, max_rank, fit_items, on_invalid)
     machine = _machine(threads, tmp_dir, console)
     if dry_run:
-        console.result(usecases.plan(inputs, out, options, overwrite=overwrite), plan_text)
+        console.result(usecases.plan(inputs, out, options), plan_text)
         return
     _show(usecases.run(inputs, out, options, overwrite=overwrite, machine=machine), console)
 
@@ -168,8 +177,8 @@ def apply(
     projector: Annotated[Path, typer.Argument(help="A projector, or the output directory that holds it.")],
     modality: Modalities,
     out: Out,
-    rank: Rank = [],  # noqa: B006
-    strength: Strength = [],  # noqa: B006
+    rank: OtherRank = [],  # noqa: B006
+    strength: OtherStrength = [],  # noqa: B006
     embedding_column: EmbeddingColumn = [],  # noqa: B006
     id_column: IdColumn = [],  # noqa: B006
     ids: Ids = [],  # noqa: B006
@@ -316,7 +325,7 @@ def _exit_code() -> int:
         return _usage_error(error)
     except Stopped as stopped:
         if stopped.exit_code != 128 + signal.SIGPIPE:
-            print_error("stopped: nothing was written")
+            print_error("stopped")
         return stopped.exit_code
 
 

@@ -160,7 +160,7 @@ class Input:
     @property
     def base_name(self) -> str:
         """Its file name in the output."""
-        return self.name if self.name is not None else self.path.resolve().name
+        return self.name if self.name is not None else Path(os.path.abspath(self.path)).name  # noqa: PTH100  (a link keeps its name: resolve would follow it)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Console:
 
     def result(self, value: Mapping[str, Any], text: Callable[[Mapping[str, Any]], str]) -> None:
         """Print the result: `value` as JSON, or what `text` makes of it."""
-        shown = json.dumps(value, indent=2, allow_nan=False) if self.as_json else text(value)
+        shown = json.dumps(value, allow_nan=False) if self.as_json else text(value)
         try:
             sys.stdout.write(shown.rstrip("\n") + "\n")
             sys.stdout.flush()
@@ -54,11 +54,6 @@ class Console:
         """Print warnings, one line each; they are part of the result, so quiet does not silence them."""
         for warning in warnings:
             print_error(f"warning: {warning}")
-
-    def hint(self, text: str) -> None:
-        """Print a line of what happened or what to do next."""
-        if not self.quiet:
-            print_error(text)
 
     @contextmanager
     def stage(self, name: str, rows: int) -> Generator[Callable[[int], None]]:
@@ -185,6 +180,8 @@ def plan_text(value: Mapping[str, Any]) -> str:
     )
     lines.append("")
     lines += [f"{' + '.join(pair['modalities'])}: {pair['shared_items']:,} items in both" for pair in value["pairs"]]
+    if value["output_exists"]:
+        lines.append("the output exists: the same run again is up to date, another one needs --overwrite")
     lines += [f"memory: about {value['memory_bytes'] / 2**20:,.0f} MiB", "would write:"]
     return "\n".join(lines + [f"  {path}" for path in value["outputs"]])
 

@@ -1,8 +1,8 @@
-"""Redundancy before and after: what two modalities share, and what projection did to each.
+"""Redundancy before and after: what two modalities share.
 
-Three sources, and every figure says which: the moments of all complete items (algebraic, exact), the
-bounded sample of complete items, and the rows as they are written, one by one. All figures come as plain
-numbers and lists, ready for JSON; matrices are (items, dimensions), covariances have ddof = 1.
+Two sources, and every figure says which: the moments of all complete items (algebraic, exact) and the
+bounded sample of complete items. All figures come as plain numbers and lists, ready for JSON; matrices are
+(items, dimensions), covariances have ddof = 1.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from clear_cli.impact import norm, ratio
 from clear_cli.moments import CrossMoments
 from clear_cli.projector import Projector
 
@@ -34,6 +35,12 @@ def leftover(moments: CrossMoments, a: Projector, b: Projector) -> float | None:
     """||C'||_F / ||C||_F with C' = P_a^T C P_b over all complete items; None where nothing is shared."""
     c = moments.cross_covariance()
     return ratio(norm(removed_from(c, a, b)), norm(c))
+
+
+def over_chance(moments: CrossMoments) -> float | None:
+    """||C||_F over its level for unrelated rows, sqrt(tr S_a tr S_b / (n - 1)): near 1 where nothing is shared."""
+    chance = math.sqrt(moments.total_variance(0)) * math.sqrt(moments.total_variance(1) / max(moments.items - 1, 1))
+    return ratio(norm(moments.cross_covariance()), chance)
 
 
 def removed_from(c: Float64, a: Projector, b: Projector) -> Float64:
@@ -157,118 +164,6 @@ def scatter(x: Floats, y: Floats, projector: Projector) -> Figures:
         "before": ((x[:SCATTER_ITEMS] - projector.mean) @ axes).tolist(),
         "after": ((y[:SCATTER_ITEMS] - projector.mean) @ axes).tolist(),
     }
-
-
-def row_figures(projector: Projector, x: Floats, y: Floats) -> dict[str, Float64]:
-    """What happened to each row: x (n, d) before, y (n, d) as written.
-
-    Returns:
-        (n,) each: `norm_before`, `norm_after`, `moved` (Euclidean), `energy` (squared distance from the mean of
-        the fit, before) and `removed` (share of it that is gone, 0 for a row on the mean).
-    """
-    # float16 would round the means by more than a row may have lost.
-    working = np.result_type(x, np.float32)
-    energy = row_norms(x, projector.mean.astype(working)) ** 2
-    left = row_norms(y, projector.projected_mean.astype(working)) ** 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # Rounding may leave a row with a little more energy than it had.
-        removed = np.where(energy > 0, np.clip(1 - left / energy, 0.0, 1.0), 0.0)
-    return {
-        "norm_before": row_norms(x),
-        "norm_after": row_norms(y),
-        "moved": row_norms(y, x),
-        "energy": energy,
-        "removed": np.zeros(len(x)) if projector.identity else removed,
-    }
-
-
-class Impact:
-    """What projection did to one modality: totals of `row_figures` over its usable rows."""
-
-    BINS_PER_DOUBLING = 8
-
-    def __init__(self, dim: int) -> None:
-        self.rows = 0
-        self._before = self._after = self._moved = 0.0
-        self._norms = [0.0, 0.0]
-        self._sums = [np.zeros(dim), np.zeros(dim)]
-        self._bins: list[dict[int, int]] = [{}, {}]
-        self._removed_bins = np.zeros(20, dtype=np.int64)
-
-    def add(self, x: Floats, y: Floats, figures: dict[str, Float64]) -> None:
-        """Add usable rows (n, d) before and after, with their `row_figures`."""
-        self.rows += len(x)
-        self._before += float(figures["energy"].sum())
-        self._after += float((figures["energy"] * (1 - figures["removed"])).sum())
-        self._moved += float((figures["moved"] ** 2).sum())
-        self._removed_bins += np.histogram(figures["removed"], bins=20, range=(0.0, 1.0))[0]
-        for side, (rows, norms) in enumerate(((x, figures["norm_before"]), (y, figures["norm_after"]))):
-            self._norms[side] += float(norms.sum())
-            working = rows.astype(np.result_type(rows, np.float32), copy=False)
-            self._sums[side] += np.ones(len(rows), working.dtype) @ working
-            doublings = np.floor(np.log2(norms[norms > 0]) * self.BINS_PER_DOUBLING).astype(int)
-            for value, count in zip(*np.unique(doublings, return_counts=True), strict=True):
-                self._bins[side][int(value)] = self._bins[side].get(int(value), 0) + int(count)
-
-    def figures(self) -> Figures:
-        """Totals over all usable rows, with the points of the histograms."""
-        n = max(self.rows, 1)
-        means = [norm(total / n) for total in self._sums]
-        norms = [total / n for total in self._norms]
-        return {
-            "variance_kept": ratio(self._after, self._before),
-            "mean_squared_distortion": self._moved / n,
-            "row_norm_mean": {"before": norms[0], "after": norms[1]},
-            "mean_norm_ratio": {"before": ratio(means[0], norms[0]), "after": ratio(means[1], norms[1])},
-            "histograms": {
-                "row_norm": self._norm_histogram(),
-                "removed": {"edges": np.linspace(0, 1, 21).tolist(), "rows": self._removed_bins.tolist()},
-            },
-        }
-
-    def _norm_histogram(self) -> Figures:
-        bins = sorted(self._bins[0].keys() | self._bins[1].keys())
-        if not bins:
-            return {"edges": [], "before": [], "after": []}
-        span = range(bins[0], bins[-1] + 1)
-        return {
-            "edges": [2.0 ** (j / self.BINS_PER_DOUBLING) for j in range(bins[0], bins[-1] + 2)],
-            "before": [self._bins[0].get(j, 0) for j in span],
-            "after": [self._bins[1].get(j, 0) for j in span],
-        }
-
-
-def row_norms(x: Floats, origin: Floats | None = None) -> Float64:
-    """||x_i - origin||_2 of each row of x (n, d), right over the whole range of the type: (n,).
-
-    `origin` is one point (d,) or one for each row (n, d).
-    """
-    norms = np.empty(len(x))
-    working = np.result_type(x, np.float32)
-    for start in range(0, len(x), 512):
-        rows = x[start : start + 512].astype(working, copy=False)
-        if origin is not None:
-            rows = rows - (origin if origin.ndim == 1 else origin[start : start + 512])
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            squares = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
-        norms[start : start + 512] = np.sqrt(squares)
-        # Squares leave the range of the type long before the rows do.
-        safe = 1e30 if working == np.float32 else 1e280
-        odd = np.flatnonzero(~((squares > 1 / safe) & (squares < safe)))
-        odd = odd[rows[odd].any(axis=1)]
-        norms[start + odd] = [norm(row.astype(np.float64)) for row in rows[odd]]
-    return norms
-
-
-def norm(x: Floats) -> float:
-    """Frobenius norm without under- or overflow."""
-    largest = float(np.abs(x).max(initial=0.0))
-    return largest * float(np.linalg.norm(x / largest)) if 0 < largest < np.inf else largest
-
-
-def ratio(part: float, whole: float) -> float | None:
-    """Part / whole, or None where the whole is zero: a share of nothing is not a number."""
-    return float(part / whole) if whole else None
 
 
 def scale_ratio(norms: Sequence[float]) -> float | None:

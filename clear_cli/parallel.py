@@ -15,15 +15,39 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def prefetch(items: Iterable[T]) -> Generator[T]:
-    """The same items, with the next one made in a thread while the current one is used: two alive at a time."""
-    end = object()
-    iterator: Iterator[T | object] = iter(items)
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as pool:
-        pending = pool.submit(next, iterator, end)
-        while (item := pending.result()) is not end:
-            pending = pool.submit(next, iterator, end)
-            yield cast("T", item)
+class Prefetch(Iterator[T]):
+    """The same items, with the next one made in a thread while the current one is used: two alive at a time.
+
+    The first one is begun at once. Use as a context manager, or close it: that waits for the item in the making.
+    """
+
+    _END = object()
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = iter(items)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="read")
+        self._pending = self._pool.submit(self._make)
+
+    def _make(self) -> T | object:
+        return next(self._items, self._END)
+
+    def __next__(self) -> T:
+        item = self._pending.result()
+        if item is self._END:
+            raise StopIteration
+        self._pending = self._pool.submit(self._make)
+        return cast("T", item)
+
+    def __enter__(self) -> Prefetch[T]:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Make no further items, and let their maker clean up."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        getattr(self._items, "close", lambda: None)()
 
 
 def background(function: Callable[[], T]) -> Callable[[], T]:

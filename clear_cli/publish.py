@@ -197,7 +197,7 @@ def require_free(path: Path, needed: int, *, what: str) -> None:
 
 def output_error(error: OSError, where: object) -> OutputError:
     """What the operating system refused, as an error that says what to do about it."""
-    problem = (error.strerror or str(error)).lower()
+    problem = (os.strerror(error.errno) if error.errno else str(error)).lower()
     return OutputError(problem, where=where, fix=_FIXES.get(error.errno or 0, _FIX))
 
 

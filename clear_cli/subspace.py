@@ -134,7 +134,7 @@ class RankRule:
             if self.count >= dim:
                 raise UsageError(
                     f"rank {self.count} would remove the whole modality: it has {dim} dimensions",
-                    fix=f"a rank below {dim}",
+                    fix=f"a rank of at most {min(dim - 1, len(spectrum))}",
                 )
             if self.count > len(spectrum):
                 raise UsageError(

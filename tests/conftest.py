@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from clear_cli import cli
+
 Floats = npt.NDArray[Any]
+Run = Callable[..., tuple[int, str, str]]
 
 
 @dataclass
@@ -75,3 +81,19 @@ def files(tmp_path: Path, catalogue: Catalogue) -> tuple[Path, Path]:
     folder = tmp_path / "in"
     image = write_parquet(folder / "image.parquet", catalogue.ids, catalogue.image, row_group_size=150)
     return image, write_hdf5(folder / "text.h5", catalogue.ids[::-1], catalogue.text[::-1])
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Call the command line in this process: (exit code, stdout, stderr)."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["clear-cli", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        output = capsys.readouterr()
+        code = exit_.value.code
+        return (code if isinstance(code, int) else 0), output.out, output.err
+
+    return run

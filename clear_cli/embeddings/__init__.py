@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clear_cli.embeddings.base import Source
+from clear_cli.embeddings.base import Source, unreadable
 from clear_cli.errors import DataError, UsageError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -61,7 +61,7 @@ def container_of(path: Path) -> str:
             # HDF5 may have a block of the user's own in front, of 512 bytes or a power of two more.
             user_block = any(file.seek(512 << i) and file.read(8) == HDF5 for i in range(12))
     except OSError as error:
-        raise DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=path) from error
+        raise unreadable(error, path) from error
     if magic.startswith(b"PAR1"):
         return "parquet"
     if magic == HDF5 or user_block:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from clear_cli.embeddings.base import IdKind, Mask, Rows
 from clear_cli.embeddings.ids import Index, Keys, Positions, as_kind, common_kind, keys_of, keys_of_rows, read_keys
+from clear_cli.embeddings.npy import open_ids
 from clear_cli.errors import DataError
 from clear_cli.health import Hashes, mix
+
+LIST_ROWS = 1 << 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,7 @@ class Alignment:
         positions: Per modality, (rows,) the item number of each row, -1 for an item that no other modality
             has; None where row i is item i.
         hashes: (items,) a hash of each item's id, for sampling.
+        shared: (items,) which items more than one modality has a row for.
         fit: (items,) which items may enter the fit; None for all.
         unknown_fit_items: Ids of the fit list that no modality has.
     """
@@ -36,6 +39,7 @@ class Alignment:
     items: int
     positions: dict[str, Positions | None]
     hashes: Hashes
+    shared: Mask
     fit: Mask | None
     unknown_fit_items: int = 0
 
@@ -68,11 +72,11 @@ def align(sources: Mapping[str, Rows], fit_items: Path | None = None) -> Alignme
     kind = common_kind(sources)
     if kind == "row":
         items = next(iter(sources.values())).rows
+        fit, unknown = _fit_mask(keys_of_rows(items), keys_of_rows(0), fit_items, "integer")
         hashes = mix(np.arange(items, dtype=np.uint64))
-        fit, unknown = _fit_mask(keys_of_rows(items), fit_items, "integer")
-        return Alignment(items, dict.fromkeys(sources), hashes, fit, unknown)
+        return Alignment(items, dict.fromkeys(sources), hashes, np.ones(items, dtype=bool), fit, unknown)
     positions: dict[str, Positions | None] = {}
-    known = np.empty((0, 2), dtype=np.uint64)
+    known = others = keys_of_rows(0)
     for modality, source in sources.items():
         keys = read_keys(source, kind)
         if not positions:
@@ -83,8 +87,10 @@ def align(sources: Mapping[str, Rows], fit_items: Path | None = None) -> Alignme
         else:
             Index(keys).refuse_duplicates(modality, source)
             found = Index(known).find(keys)
-            if modality != list(sources)[-1]:
-                new = np.flatnonzero(found < 0)
+            new = np.flatnonzero(found < 0)
+            if modality == list(sources)[-1]:
+                others = keys[new]  # nobody is left to share these with
+            else:
                 found[new] = len(known) + np.arange(len(new))
                 known = np.concatenate([known, keys[new]])
             positions[modality] = found
@@ -92,25 +98,29 @@ def align(sources: Mapping[str, Rows], fit_items: Path | None = None) -> Alignme
     for modality, source in sources.items():
         if positions[modality] is None and source.rows < len(known):
             positions[modality] = np.arange(source.rows)
-    fit, unknown = _fit_mask(known, fit_items, kind)
-    return Alignment(len(known), positions, mix(known[:, 0] ^ known[:, 1]), fit, unknown)
+    holders = np.zeros(len(known), dtype=np.uint8)
+    for places in positions.values():
+        holders[slice(None) if places is None else places[places >= 0]] += 1
+    fit, unknown = _fit_mask(known, others, fit_items, kind)
+    return Alignment(len(known), positions, mix(known[:, 0] ^ known[:, 1]), holders > 1, fit, unknown)
 
 
-def _fit_mask(known: Keys, fit_items: Path | None, kind: IdKind) -> tuple[Mask | None, int]:
-    """Which of the known items the list names, and how many of its ids nobody knows."""
+def _fit_mask(known: Keys, others: Keys, fit_items: Path | None, kind: IdKind) -> tuple[Mask | None, int]:
+    """Which of the known items the list names, and how many of its ids are neither known nor among the others."""
     if fit_items is None:
         return None, 0
-    try:
-        lines = [line for line in fit_items.read_text(encoding="utf-8-sig").splitlines() if line]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the list of items to fit on ({error})", where=fit_items) from error
-    ids = as_kind(pa.array(lines, pa.string()), kind, where=fit_items)
-    wanted = keys_of(pc.unique(ids))
+    listed = list(open_ids(fit_items).blocks(LIST_ROWS))
+    wanted = np.unique(np.concatenate([keys_of_rows(0), *(_keys_as(ids, kind, fit_items) for ids in listed)]), axis=0)
     found = Index(known).find(wanted)
     if not (found >= 0).any():
-        raise DataError(
-            "none of the ids in the list of items to fit on is known", where=fit_items, ids=f"{len(lines):,}"
-        )
+        raise DataError("no id in the list of items to fit on is known", where=fit_items, ids=f"{len(wanted):,}")
     mask = np.zeros(len(known), dtype=bool)
     mask[found[found >= 0]] = True
-    return mask, int((found < 0).sum())
+    return mask, int(np.count_nonzero(Index(others).find(wanted[found < 0]) < 0))
+
+
+def _keys_as(ids: pa.Array, kind: IdKind, where: Path) -> Keys:
+    ids = as_kind(ids, kind, where=where)
+    if pa.types.is_integer(ids.type) != (kind == "integer"):
+        raise DataError(f"the list of items to fit on holds {ids.type}, and the modalities have strings", where=where)
+    return keys_of(ids)

@@ -78,6 +78,8 @@ class Rows(Protocol):
     dim: int
     dtype: np.dtype[Any]
     id_kind: IdKind
+    notes: list[str]
+    """What a reader should know about the layout: a split row group, a file that is not carried over."""
 
     def chunks(self, *, carry: bool = False) -> Iterator[Chunk]:
         """All rows in file order; only with `carry` can they be given to a sink, without less is read."""
@@ -89,13 +91,7 @@ class Rows(Protocol):
 
 
 class Source(Rows, Protocol):
-    """The embeddings of one modality, in one container.
-
-    Attributes:
-        notes: What a reader should know about the layout: a split row group, a file that is not carried over.
-    """
-
-    notes: list[str]
+    """The embeddings of one modality, in one container."""
 
     def sink(self, target: Path) -> Sink:
         """A sink that writes this source again as `target` (a file, or a folder of parts where the source is one)."""
@@ -159,10 +155,20 @@ ID_NAMES = ("item_id", "itemid", "item", "id", "ids", "item_ids", "product_id", 
 """Names that mark a column as the id, best first, where several columns could be it."""
 
 
+def unreadable(error: OSError, where: object) -> DataError:
+    """The error for a file that the system does not let us read."""
+    return DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=where)
+
+
 def shown(names: Sequence[str], most: int = 20) -> str:
     """Names as a message lists them: there may be millions."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def setting(option: str, modality: str, value: str) -> str:
+    """An option as it is to be typed; there is no modality where only one file is looked at."""
+    return f"{option} {modality}={value}" if modality else f"{option} {value}"
 
 
 def guess(
@@ -180,13 +186,13 @@ def guess(
             f"no {what} found",
             where=where,
             present=shown(present) or "nothing",
-            fix=f"name it: {option} {modality}=NAME",
+            fix=f"name it: {setting(option, modality, 'NAME')}",
         )
     raise DataError(
         f"more than one possible {what}",
         where=where,
         candidates=shown(candidates),
-        fix=f"{option} {modality}={candidates[0]}",
+        fix=setting(option, modality, candidates[0]),
     )
 
 
@@ -210,7 +216,7 @@ def named(name: str, present: Sequence[str], *, what: str, option: str, modality
         f'{what} "{name}" not found',
         where=where,
         **{f"{what}s": shown(present) or "none"},
-        fix=f"{option} {modality}={nearest[0]}" if nearest else None,
+        fix=setting(option, modality, nearest[0]) if nearest else None,
     )
 
 

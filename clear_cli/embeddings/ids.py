@@ -6,6 +6,7 @@ items two ids collide with probability 1e-25), the value itself for integers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -107,9 +108,14 @@ def as_kind(ids: pa.Array, kind: IdKind, *, where: object) -> pa.Array:
         return ids
     for wanted in (pa.int64(), pa.uint64()):
         with suppress(pa.ArrowInvalid):
-            return ids.cast(wanted)
-    first = next((text for text in ids.to_pylist() if not text.removeprefix("-").isdecimal()), "one beyond 64 bits")
-    raise DataError(f'the other modalities have integer ids, but "{first}" is none', where=where)
+            numbers = ids.cast(wanted)
+            if numbers.cast(pa.string()).equals(ids):
+                return numbers
+    first = next((text for text in ids.to_pylist() if not _NUMBER.fullmatch(text)), "a number beyond 64 bits")
+    raise DataError(f'ids must be integers here, as in the other modalities, but "{first}" is none', where=where)
+
+
+_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 
 
 class Index:
@@ -156,6 +162,7 @@ class Index:
             f'{len(twice):,} item ids of "{modality}" occur more than once',
             where=source.path,
             first="; ".join(first),
-            fix="one row per item, for example the mean: pandas.read_parquet(path).groupby('item_id')['embedding']"
+            fix="one row per item, for example the mean: pandas.read_parquet(path).dropna()"
+            ".groupby('item_id')['embedding']"
             ".apply(lambda rows: numpy.mean(numpy.stack(rows), axis=0))",
         )

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from clear_cli.embeddings.base import Chunk, Floats, IdKind, canonical_ids
+from clear_cli.embeddings.base import Chunk, Floats, IdKind, canonical_ids, unreadable
 from clear_cli.errors import DataError
 
 BLOCK_BYTES = 32 << 20
@@ -59,7 +59,7 @@ class NpySource:
         self.rows, self.dim = array.shape
         self.dtype: np.dtype[Any] = array.dtype.newbyteorder("=")
         self._block = max(min(BLOCK_BYTES // (self.dim * self.dtype.itemsize), BLOCK_ROWS), 1)
-        self._ids = None if ids is None else _open_ids(ids)
+        self._ids = None if ids is None else open_ids(ids)
         self.id_kind: IdKind = "row" if self._ids is None else self._ids.kind
         if self._ids is not None and self._ids.count != self.rows:
             raise DataError(
@@ -210,7 +210,8 @@ class _Ids(Protocol):
     def blocks(self, rows: int) -> Iterator[pa.Array]: ...
 
 
-def _open_ids(path: Path) -> _Ids:
+def open_ids(path: Path) -> _Ids:
+    """The ids in a text file, one per line, or in a one-dimensional NPY file. DataError where it is neither."""
     with _opened(path) as file:
         return _ArrayIds(path) if file.read(len(MAGIC)) == MAGIC else _TextIds(path)
 
@@ -239,6 +240,8 @@ class _TextIds:
                     yield text
         except UnicodeDecodeError as error:
             raise DataError("the id file is not valid UTF-8", where=self.path) from error
+        except OSError as error:
+            raise unreadable(error, self.path) from error
 
 
 class _ArrayIds:
@@ -274,4 +277,4 @@ def _opened(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=path) from error
+        raise unreadable(error, path) from error

@@ -24,15 +24,19 @@ from clear_cli.embeddings.parquet_write import Carried, ParquetSink
 from clear_cli.errors import DataError
 
 SUFFIXES = (".parquet", ".pq")
+CARRIED_BYTES = 128 << 20
+"""A row group with more than this in all columns is read and written in pieces, too."""
+
 SIDECARS = ("_metadata", "_common_metadata")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file of a source, and the number of rows in each of its row groups."""
+    """One file of a source: the rows in each of its row groups, and the bytes of a row where they are most."""
 
     path: Path
     row_groups: tuple[int, ...]
+    row_bytes: int
 
 
 class ParquetSource:
@@ -66,8 +70,10 @@ class ParquetSource:
         self.id_kind: IdKind = "integer" if base.id_kind_of(self._id_type) == "integer" else "string"
 
         row_bytes = self.dim * self.dtype.itemsize
-        self._whole_rows = max(1, base.SPLIT_BYTES // row_bytes)
-        self._batch_rows = min(self._whole_rows, max(1, self.embedding.batch_bytes // row_bytes))
+        # There may be pictures beside the embeddings, and all columns are carried.
+        carried_bytes = max(row_bytes, *(part.row_bytes for part in self.parts))
+        self._whole_rows = max(1, min(base.SPLIT_BYTES // row_bytes, CARRIED_BYTES // carried_bytes))
+        self._batch_rows = min(self._whole_rows, max(1, self.embedding.batch_bytes // carried_bytes))
         self.notes += [
             f"{part.path.name}, row group {group} is written as {len(self.pieces(rows))} row groups"
             for part in self.parts
@@ -148,7 +154,9 @@ class ParquetSource:
         id_type = schema.field(find_ids(schema, self._id_column, modality=modality, where=path)).type
         if id_type != self._id_type:
             raise _differ(self._id_column, path, id_type, self._id_type)
-        return Part(path, tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)))
+        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+        row_bytes = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+        return Part(path, tuple(group.num_rows for group in groups), row_bytes)
 
     def _measured(self, embedding: Embedding) -> Embedding:
         """`embedding` with the length of its rows: where the type does not say it, that of the first row."""

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from clear_cli.embeddings.align import Alignment
 from clear_cli.embeddings.base import Chunk, Floats, Rows
 from clear_cli.embeddings.ids import Positions
 from clear_cli.errors import OutputError
-from clear_cli.parallel import prefetch
+from clear_cli.parallel import Prefetch
 
 PARTITION_BYTES = 64 << 20
 
@@ -54,6 +55,7 @@ class Aligned:
         self._block_items = block_items
         self._dims = {name: (source.dim, source.dtype) for name, source in sources.items()}
         self._stack = ExitStack()
+        self._stopped = Event()
         self._readers: dict[str, _Reader] = {}
         for name, source in sources.items():
             positions = alignment.positions[name]
@@ -61,7 +63,7 @@ class Aligned:
             if positions is None or present is None or bool((np.diff(present) > 0).all()):
                 self._readers[name] = _Straight(source, positions)
             else:
-                self._readers[name] = self._stack.enter_context(_Reordered(source, positions, scratch))
+                self._readers[name] = self._stack.enter_context(_Reordered(source, positions, scratch, self._stopped))
 
     def __enter__(self) -> Aligned:
         return self
@@ -71,14 +73,14 @@ class Aligned:
 
     def blocks(self) -> Generator[Block]:
         """All items in blocks, each modality decoded ahead in a thread of its own. May be called again."""
-        streams = {name: prefetch(self._side(name)) for name in self._readers}
-        try:
+        with ExitStack() as open_streams:
+            # Last in, first out: who leaves early stops the scattering before it waits for the streams.
+            streams = {name: open_streams.enter_context(Prefetch(self._side(name))) for name in self._readers}
+            open_streams.callback(self._stopped.set)
+            self._stopped.clear()
             for start in range(0, self._alignment.items, self._block_items):
                 stop = min(start + self._block_items, self._alignment.items)
                 yield Block(slice(start, stop), {name: next(stream) for name, stream in streams.items()})
-        finally:
-            for stream in streams.values():
-                stream.close()
 
     def _side(self, name: str) -> Iterator[Floats]:
         """The rows of one modality, block after block."""
@@ -132,10 +134,11 @@ class _Reordered:
     which a disk likes better than one seek per row. The file has no name: it is gone with the process.
     """
 
-    def __init__(self, source: Rows, positions: Positions, folder: Path) -> None:
+    def __init__(self, source: Rows, positions: Positions, folder: Path, stopped: Event) -> None:
         self._source = source
         self._ranked = positions
         self._folder = folder
+        self._stopped = stopped
         self._row_bytes = source.dim * source.dtype.itemsize
         self._size = max(PARTITION_BYTES // self._row_bytes, 1)
         self._file: Any = None
@@ -179,6 +182,8 @@ class _Reordered:
         file = tempfile.TemporaryFile(dir=self._folder, prefix="clear-", buffering=0)  # noqa: SIM115
         try:
             for chunk in self._source.chunks():
+                if self._stopped.is_set():
+                    raise InterruptedError("nobody waits for these rows any more")
                 self._append(file.fileno(), chunk, rank[chunk.start : chunk.start + len(chunk)], filled)
         except OSError as error:
             file.close()

@@ -17,11 +17,12 @@ from clear_cli.diagnostics import (
     heatmap,
     leftover,
     neighbour_overlap,
-    ratio,
+    over_chance,
     scale_ratio,
     scatter,
 )
 from clear_cli.embeddings.base import Floats, Rows
+from clear_cli.impact import ratio
 from clear_cli.moments import CrossMoments
 from clear_cli.projector import Projector
 from clear_cli.sample import Sample
@@ -34,6 +35,7 @@ SCHEMA_VERSION = 0
 UNEQUAL_SCALES = 10.0
 MOST_OF_THE_VARIANCE = 0.5
 UNIT_NORM = 1e-3
+HARDLY_MORE_THAN_CHANCE = 1.25
 
 
 def document(
@@ -53,13 +55,14 @@ def document(
     Returns:
         `schema_version`, `tool`, `modalities` by name, `pairs` and `warnings`.
     """
+    notes = [f'"{name}": {note}' for name, source in sources.items() for note in source.notes]
     known: Figures = plain(
         {
             "schema_version": SCHEMA_VERSION,
             "tool": {"name": "clear_cli", "version": __version__},
             "modalities": {name: modality_figures(sources[name], one) for name, one in projectors.items()},
             "pairs": pairs or [],
-            "warnings": list(warnings),
+            "warnings": [*notes, *warnings, *_chance_warnings(pairs or [])],
         }
     )
     return known
@@ -121,6 +124,7 @@ def _pair(pair: Pair, moments: CrossMoments, sample: Sample, a: Projector, b: Pr
         "modalities": list(pair),
         "items": moments.items,
         "total_variance": [moments.total_variance(side) for side in (0, 1)],
+        "covariance_over_chance": over_chance(moments),
         "leftover": {
             "fit_algebraic": leftover(moments, a, b),
             "sample_as_written": ratio(shared_after.shared_norm, shared.shared_norm * a.scale * b.scale),
@@ -142,6 +146,15 @@ def _pair(pair: Pair, moments: CrossMoments, sample: Sample, a: Projector, b: Pr
         },
         "heatmap": heatmap(moments, a, b),
     }
+
+
+def _chance_warnings(pairs: list[Figures]) -> list[str]:
+    return [
+        f'"{a}" and "{b}" share hardly more than unrelated rows would, and what is removed is noise: '
+        "are the rows of the same items in the same order?"
+        for (a, b), over in ((pair["modalities"], pair["covariance_over_chance"]) for pair in pairs)
+        if over is not None and over < HARDLY_MORE_THAN_CHANCE
+    ]
 
 
 def _gap(projector: Projector) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -25,7 +26,7 @@ from clear_cli.health import Floats, Hashes, Mask, RepeatedRows, Status, pair_ha
 from clear_cli.moments import CrossMoments, bucket_count
 from clear_cli.projector import Projector
 from clear_cli.sample import Sample, sample_items
-from clear_cli.subspace import Pair, RankRule, energy_rank, shared_subspaces, tied_at
+from clear_cli.subspace import Pair, RankRule, energy_rank, numeric_rank, shared_subspaces, tied_at
 
 MIN_COMPLETE_ITEMS = 10
 BLOCK_BYTES = 256 << 20
@@ -78,7 +79,7 @@ class Membership:
         bits = np.where(known, self.usable[numbers], np.uint64(0))
         status = np.where(bits & np.uint64(self.partners[modality]), Status.USED, Status.INCOMPLETE)
         if self.alignment.fit is not None:
-            status[~(known & self.alignment.fit[numbers])] = Status.EXCLUDED
+            status[(status == Status.USED) & ~self.alignment.fit[numbers]] = Status.EXCLUDED
         alone = (bits & ~np.uint64(self.bits[modality])) == 0
         return status.astype(np.uint8), alone
 
@@ -141,8 +142,8 @@ class _Reading:
         self.fillers: dict[str, dict[int, Floats]] = {name: {} for name in shapes}
 
     def run(self, aligned: Aligned, machine: Machine, pool: ThreadPoolExecutor, stage: str) -> None:
-        with machine.progress.stage(stage, self.alignment.items) as advance:
-            for block in aligned.blocks():
+        with machine.progress.stage(stage, self.alignment.items) as advance, closing(aligned.blocks()) as blocks:
+            for block in blocks:
                 self._add(block, pool)
                 advance(block.items.stop - block.items.start)
 
@@ -156,7 +157,7 @@ class _Reading:
             self._refuse_non_finite(name, status, block)
             hashes[name] = row_hashes(rows)
             usable[name] = status == Status.USED
-            self.repeated[name].update(hashes[name][usable[name]])
+            self.repeated[name].update(hashes[name][usable[name] & self.alignment.shared[block.items]])
             if name in self.known:
                 filler = np.isin(hashes[name], self.known[name]) & usable[name]
                 for i in np.flatnonzero(filler):
@@ -219,6 +220,8 @@ def _check_overlap(sources: Mapping[str, Rows], alignment: Alignment) -> None:
 def _decompose(sources: Mapping[str, Rows], reading: _Reading, options: FitOptions) -> Fitted:
     names = list(sources)
     warnings: list[str] = []
+    if reading.alignment.unknown_fit_items:
+        warnings.append(f"{reading.alignment.unknown_fit_items:,} ids in the list of items to fit on are not known")
     moments = _enough(reading, warnings)
     partners = dict.fromkeys(names, 0)
     for a, b in moments:
@@ -284,7 +287,7 @@ def _warn_rank(name: str, rank: int, spectrum: npt.NDArray[np.float64], rule: Ra
     wanted = rule.count if rule.share is None else energy_rank(spectrum, rule.share)
     if wanted is not None and rank < wanted:
         warnings.append(f'"{name}" can lose only {rank} of the {wanted} directions that rank {rule.text} asks for')
-    elif rank == 0 and wanted != 0:
+    elif numeric_rank(spectrum, len(spectrum)) == 0 and wanted != 0:
         warnings.append(f'"{name}" shares nothing that can be removed: its output equals its input')
     if tied_at(spectrum, rank):
         warnings.append(

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from clear_cli.artifact import read_artifact
-from clear_cli.diagnostics import norm, ratio, row_norms
 from clear_cli.embeddings import open_source
 from clear_cli.embeddings.base import Source
 from clear_cli.health import Floats, RepeatedRows, Status, row_hashes, row_status
+from clear_cli.impact import norm, ratio, row_norms
 from clear_cli.subspace import cumulative_energy, energy_rank
 from clear_cli.workflow.document import SCHEMA_VERSION, plain
 from clear_cli.workflow.fitting import first_ids
@@ -20,7 +20,7 @@ from clear_cli.workflow.job import PROJECTOR
 HEALTH_ROWS = 10_000
 
 
-def inspect(path: Path, *, embedding_column: str | None = None, id_column: str | None = None) -> dict[str, Any]:
+def inspect(path: str | Path, *, embedding_column: str | None = None, id_column: str | None = None) -> dict[str, Any]:
     """What a file of embeddings or a projector holds.
 
     Args:
@@ -34,9 +34,10 @@ def inspect(path: Path, *, embedding_column: str | None = None, id_column: str |
     Raises:
         DataError: It cannot be read.
     """
+    path = Path(path)
     if path.suffix == ".safetensors" or (path.is_dir() and (path / PROJECTOR).exists()):
         return plain({"schema_version": SCHEMA_VERSION, "kind": "projector", **_projector(path)})  # type: ignore[no-any-return]
-    source = open_source(path, modality=path.stem or "image", embedding_column=embedding_column, id_column=id_column)
+    source = open_source(path, modality="", embedding_column=embedding_column, id_column=id_column)
     return plain(  # type: ignore[no-any-return]
         {
             "schema_version": SCHEMA_VERSION,
@@ -84,7 +85,7 @@ def _health(source: Source) -> dict[str, Any]:
         "missing": int(np.count_nonzero(status == Status.MISSING)),
         "non_finite": int(np.count_nonzero(status == Status.NON_FINITE)),
         "placeholder": int(np.count_nonzero(fillers)),
-        "duplicate": int(len(hashes) - len(np.unique(hashes)) - max(int(np.count_nonzero(fillers)) - 1, 0)),
+        "duplicate": int(np.count_nonzero(~fillers)) - len(np.unique(hashes[~fillers])),
     }
     if len(usable):
         norms = row_norms(usable)

@@ -12,7 +12,7 @@ from typing import Any
 from clear_cli import __version__
 from clear_cli.config import Input, Machine
 from clear_cli.embeddings import open_source
-from clear_cli.embeddings.base import Source
+from clear_cli.embeddings.base import Source, unreadable
 from clear_cli.errors import DataError, UsageError
 from clear_cli.parallel import background
 from clear_cli.publish import (
@@ -80,10 +80,11 @@ class Job:
         self.command, self.out, self.overwrite, self.machine = command, out, overwrite, machine
         self.writes_embeddings = command != "fit"
         self.names = output_names(inputs)
-        read = [path for one in inputs for path in (one.path, one.ids)] + list(others)
-        refuse_overlap(out, [path for path in read if path is not None])
+        given = [path for path in others if path is not None]
+        refuse_overlap(out, [*given, *(path for one in inputs for path in (one.path, one.ids) if path is not None)])
+        self._state = {path: _state(path) for path in given}
         self.sources = open_inputs(inputs)
-        self._state = {path: _state(path) for source in self.sources.values() for path in source.files()}
+        self._state |= {path: _state(path) for source in self.sources.values() for path in source.files()}
 
     def publish(self, parameters: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Published:
         """Do the work in a staging directory and publish it, unless the output is up to date.
@@ -123,6 +124,12 @@ class Job:
 
     def _inputs(self) -> dict[str, Any]:
         """Per modality, its name in the output and the fingerprints of its files, by their own names."""
+        try:
+            return self._described()
+        except OSError as error:
+            raise unreadable(error, error.filename) from error
+
+    def _described(self) -> dict[str, Any]:
         return {
             name: {
                 "name": self.names[name],
@@ -165,5 +172,5 @@ def _state(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
     except OSError as error:
-        raise DataError("the input has gone", where=path) from error
+        raise unreadable(error, path) from error
     return status.st_size, status.st_mtime_ns

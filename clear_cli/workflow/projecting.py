@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clear_cli.config import OnInvalid
-from clear_cli.diagnostics import Impact, row_figures
 from clear_cli.embeddings.base import Chunk, Floats, Source
 from clear_cli.embeddings.items import ItemsWriter
 from clear_cli.errors import DataError
 from clear_cli.health import Mask, Status, row_hashes, row_status
-from clear_cli.parallel import behind, prefetch
+from clear_cli.impact import Impact, row_figures
+from clear_cli.parallel import Prefetch, behind
 from clear_cli.projector import Projector
 from clear_cli.workflow.fitting import non_finite
 
@@ -96,8 +96,8 @@ def project(
         DataError: A row that is not finite (unless kept), or that leaves the range of its type.
     """
     outcome = Outcome(Impact(source.dim))
-    with source.sink(target) as sink, behind(sink.write) as write:
-        for chunk in prefetch(source.chunks(carry=True)):
+    with source.sink(target) as sink, behind(sink.write) as write, Prefetch(source.chunks(carry=True)) as chunks:
+        for chunk in chunks:
             done = _projected(chunk, projector, pool)
             bad = np.flatnonzero(done.status == Status.NON_FINITE)
             if len(bad) and on_invalid == "error":

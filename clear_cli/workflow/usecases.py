@@ -15,15 +15,15 @@ from threadpoolctl import threadpool_limits
 
 from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
-from clear_cli.config import FitOptions, Input, Machine, OnInvalid, PerModality
-from clear_cli.embeddings.align import Alignment, align
+from clear_cli.config import FitOptions, Input, Machine, OnInvalid, PerModality, check_on_invalid
+from clear_cli.embeddings.align import align
 from clear_cli.embeddings.base import Source
 from clear_cli.embeddings.ids import table_id_type
 from clear_cli.embeddings.items import ItemsWriter
 from clear_cli.errors import DataError, UsageError
 from clear_cli.health import Status
 from clear_cli.projector import Projector
-from clear_cli.publish import check_target, fingerprint
+from clear_cli.publish import check_target, fingerprint, read_manifest
 from clear_cli.subspace import RankRule
 from clear_cli.workflow.document import SCHEMA_VERSION, document, pair_figures, with_outcomes
 from clear_cli.workflow.fitting import Fitted, Membership, fit_rows, memory_estimate
@@ -45,7 +45,6 @@ def run(
     def work(staging: Path) -> dict[str, Any]:
         alignment = align(job.sources, options.fit_items)
         fitted = fit_rows(job.sources, alignment, options, job.machine)
-        _warn_alignment(job.sources, alignment, fitted)
         _write_projector(staging, job.sources, fitted)
         known = document(job.sources, fitted.projectors, pair_figures(fitted), fitted.warnings)
         parts: dict[str, PartOf] = {name: _part_of(fitted.membership, name) for name in job.sources}
@@ -69,7 +68,6 @@ def fit(
     def work(staging: Path) -> dict[str, Any]:
         alignment = align(job.sources, options.fit_items)
         fitted = fit_rows(job.sources, alignment, options, job.machine)
-        _warn_alignment(job.sources, alignment, fitted)
         _write_projector(staging, job.sources, fitted)
         return document(job.sources, fitted.projectors, pair_figures(fitted), fitted.warnings)
 
@@ -88,12 +86,14 @@ def apply(
     machine: Machine | None = None,
 ) -> Published:
     """Write modalities again through fitted projectors; they need not share items. Errors as in `run`."""
-    artifact = read_artifact(projector)
+    check_on_invalid(on_invalid)
+    file = projector / PROJECTOR if projector.is_dir() else projector
+    artifact = read_artifact(file)
     projectors = {
         one.modality: limited(artifact, one.modality, rank or PerModality(None), strength or PerModality(None))
         for one in inputs
     }
-    job = Job("apply", inputs, out, overwrite, machine or Machine(), others=[projector])
+    job = Job("apply", inputs, out, overwrite, machine or Machine(), others=[file])
     for name, source in job.sources.items():
         if source.dim != projectors[name].dim:
             raise DataError(
@@ -111,7 +111,7 @@ def apply(
         "on_invalid": on_invalid,
         "rank": {name: one.rank for name, one in projectors.items()},
         "strength": {name: one.strength for name, one in projectors.items()},
-        "projector": fingerprint(projector / PROJECTOR if projector.is_dir() else projector)["xxh3_128"],
+        "projector": fingerprint(file)["xxh3_128"],
     }
     return job.publish(parameters, work)
 
@@ -136,15 +136,16 @@ def limited(
     return projector.limited(rank=chosen, strength=strength[modality])
 
 
-def plan(inputs: Sequence[Input], out: Path, options: FitOptions, *, overwrite: bool = False) -> dict[str, Any]:
+def plan(inputs: Sequence[Input], out: Path, options: FitOptions) -> dict[str, Any]:
     """What `run` would read and write, from headers and ids alone. Errors as in `run`, as far as they can be known."""
     _at_least_two(inputs)
-    job = Job("run", inputs, out, overwrite, Machine(), others=[options.fit_items])
-    check_target(out, overwrite=overwrite)
+    job = Job("run", inputs, out, True, Machine(), others=[options.fit_items])
+    check_target(out, overwrite=True)
     alignment = align(job.sources, options.fit_items)
     names = list(job.sources)
     return {
         "schema_version": SCHEMA_VERSION,
+        "output_exists": read_manifest(out) is not None,
         "modalities": {name: {"rows": source.rows, **source.describe()} for name, source in job.sources.items()},
         "pairs": [
             {"modalities": [a, b], "shared_items": alignment.shared_items(a, b)}
@@ -237,11 +238,3 @@ def _fit_parameters(options: FitOptions, names: Mapping[str, Any]) -> dict[str, 
         "on_invalid": options.on_invalid,
         "fit_items": fit_items,
     }
-
-
-def _warn_alignment(sources: Mapping[str, Source], alignment: Alignment, fitted: Fitted) -> None:
-    if alignment.unknown_fit_items:
-        fitted.warnings.append(f"{alignment.unknown_fit_items:,} ids in the list of items to fit on are not known")
-    for name, source in sources.items():
-        for note in source.notes:
-            fitted.warnings.append(f'"{name}": {note}')

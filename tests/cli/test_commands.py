@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +20,7 @@ from safetensors.numpy import load_file
 
 import clear_cli
 from clear_cli import cli
-from tests.conftest import Catalogue, planted, read_parquet, write_hdf5, write_npy, write_parquet
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Call the command line in this process: (exit code, stdout, stderr)."""
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["clear-cli", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        output = capsys.readouterr()
-        code = exit_.value.code
-        return (code if isinstance(code, int) else 0), output.out, output.err
-
-    return run
+from tests.conftest import Catalogue, Run, planted, read_parquet, write_hdf5, write_npy, write_parquet
 
 
 def modalities(files: tuple[Path, Path]) -> list[str]:
@@ -566,7 +547,7 @@ class TestInterrupts:
         out, err = process.communicate(timeout=60)
         assert process.returncode == code
         assert out == ""
-        assert err.endswith("nothing was written\n")
+        assert err.endswith("stopped\n")
         assert {path.name for path in tmp_path.iterdir()} == {"image.npy", "text.npy"}
 
     def test_a_closed_pipe_is_exit_141(self, files: Any) -> None:

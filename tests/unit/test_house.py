@@ -16,7 +16,7 @@ ROOT = Path(clear_cli.__file__).parent
 # Lower floors know nothing of higher ones; within a floor modules may know each other.
 FLOORS = [
     {"errors"},
-    {"health", "moments", "sample", "subspace", "projector", "diagnostics"},
+    {"health", "moments", "sample", "subspace", "projector", "diagnostics", "impact"},
     {"config", "parallel", "publish"},
     {"embeddings", "artifact"},
     {"workflow"},

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clear_cli.diagnostics import Impact, heatmap, leftover, norm, ratio, row_figures, row_norms, scale_ratio, scatter
+from clear_cli.diagnostics import heatmap, leftover, scale_ratio, scatter
+from clear_cli.impact import Impact, norm, ratio, row_figures, row_norms
 from clear_cli.projector import Projector
 from tests.laws.planted import Floats, accumulated, dense_covariance, fit, orthonormal, planted, random_hashes
 
