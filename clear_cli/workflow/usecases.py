@@ -43,10 +43,7 @@ def run(
     job = Job("run", inputs, out, overwrite, machine or Machine(), others=[options.fit_items])
 
     def work(staging: Path) -> dict[str, Any]:
-        alignment = align(job.sources, options.fit_items)
-        fitted = fit_rows(job.sources, alignment, options, job.machine)
-        _write_projector(staging, job.sources, fitted)
-        known = document(job.sources, fitted.projectors, pair_figures(fitted), fitted.warnings)
+        fitted, known = _fit(job, options, staging)
         parts: dict[str, PartOf] = {name: _part_of(fitted.membership, name) for name in job.sources}
         # Moments and samples have said what they know; what follows needs their memory.
         fitted.moments.clear()
@@ -66,10 +63,7 @@ def fit(
     job = Job("fit", inputs, out, overwrite, machine or Machine(), others=[options.fit_items])
 
     def work(staging: Path) -> dict[str, Any]:
-        alignment = align(job.sources, options.fit_items)
-        fitted = fit_rows(job.sources, alignment, options, job.machine)
-        _write_projector(staging, job.sources, fitted)
-        return document(job.sources, fitted.projectors, pair_figures(fitted), fitted.warnings)
+        return _fit(job, options, staging)[1]
 
     return job.publish(_fit_parameters(options, job.sources), work)
 
@@ -155,6 +149,13 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions) -> dict[str, A
         "memory_bytes": memory_estimate(job.sources, alignment.items),
         "outputs": [PROJECTOR, DIAGNOSTICS, ITEMS, *(f"{EMBEDDINGS}/{name}" for name in job.names.values())],
     }
+
+
+def _fit(job: Job, options: FitOptions, staging: Path) -> tuple[Fitted, dict[str, Any]]:
+    """Fit, write the projector, and say what was found."""
+    fitted = fit_rows(job.sources, align(job.sources, options.fit_items), options, job.machine)
+    _write_projector(staging, job.sources, fitted)
+    return fitted, document(job.sources, fitted.projectors, pair_figures(fitted), fitted.warnings)
 
 
 def _write_projector(staging: Path, sources: Mapping[str, Source], fitted: Fitted) -> None:
