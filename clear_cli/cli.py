@@ -5,27 +5,19 @@ Use-cases are imported inside the commands, so that `--help` and completion do n
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
-import sys
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clear_cli import __version__
-from clear_cli.console import Console, Stopped, error_text, inspect_text, plan_text, print_error, published_text
-from clear_cli.errors import ClearError, UsageError
+from clear_cli.console import Console, inspect_text, plan_text, print_error, published_text
+from clear_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from clear_cli.config import FitOptions, Input, Machine
     from clear_cli.workflow.job import Published
-
-M_ARENA_MAX = -8
-"""A parameter of mallopt(3)."""
 
 app = typer.Typer(
     name="clear-cli",
@@ -292,48 +284,3 @@ def _show(published: Published, console: Console) -> None:
         published_text,
     )
     console.warnings(diagnostics["warnings"])
-
-
-def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    raise Stopped(number)
-
-
-def _spare_memory() -> None:
-    """Let freed blocks go back to the system: glibc and Arrow keep them per thread, several hundred MB in a run."""
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, 2)
-
-
-def main() -> None:
-    """Entry point: run a command and turn whatever happens into its exit code."""
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
-    _spare_memory()
-    sys.exit(_exit_code())
-
-
-def _exit_code() -> int:
-    try:
-        code = app(standalone_mode=False, prog_name="clear-cli")
-        return code if isinstance(code, int) else 0
-    except ClearError as error:
-        print_error(error_text(error))
-        return error.exit_code
-    except typer.TyperException as error:
-        return _usage_error(error)
-    except Stopped as stopped:
-        if stopped.exit_code != 128 + signal.SIGPIPE:
-            print_error("stopped")
-        return stopped.exit_code
-
-
-def _usage_error(error: typer.TyperException) -> int:
-    """Typer's own complaints, in the form of ours."""
-    message = getattr(error, "format_message", lambda: str(error))()
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "clear-cli"
-    problem = UsageError(message[:1].lower() + message[1:].rstrip("."), fix=f"{command} --help")
-    print_error(error_text(problem))
-    return problem.exit_code

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clear_cli import cli
+from clear_cli import __main__
 
 Floats = npt.NDArray[Any]
 Run = Callable[..., tuple[int, str, str]]
@@ -91,7 +91,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     def run(*arguments: Any) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["clear-cli", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_:
-            cli.main()
+            __main__.main()
         output = capsys.readouterr()
         code = exit_.value.code
         return (code if isinstance(code, int) else 0), output.out, output.err

@@ -190,9 +190,9 @@ class ParquetSource:
     def _chunk(self, batches: Iterator[pa.RecordBatch], rows: int, start: int, where: str) -> Chunk:
         """The chunk that `batches` make up.
 
-        Every way of decoding list<float> takes the same time (0.65 GB/s per core, for the levels that Parquet
-        keeps for each value), but decoding a whole row group takes three to four times the memory of the result.
-        Batches that are copied while they are in the cache take next to none, and no more time.
+        Every way of decoding list<float> takes the same time, for the levels that Parquet keeps for each value,
+        but decoding a whole row group takes several times the memory of the result. Batches that are copied
+        while they are in the cache take next to none, and no more time.
         """
         embeddings = np.empty((rows, self.dim), self.dtype)
         null = np.zeros(rows, np.bool_)
