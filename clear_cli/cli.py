@@ -38,7 +38,12 @@ class Invalid(StrEnum):
 
 Modalities = Annotated[
     list[str],
-    typer.Option("-m", "--modality", metavar="NAME=PATH", help="Embeddings of one modality; give one for each."),
+    typer.Option(
+        "-m",
+        "--modality",
+        metavar="NAME=PATH[::COLUMN]",
+        help="Embeddings of one modality; give one for each. COLUMN (or dataset, or member) where there are several.",
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Directory to write; must not exist yet.")]
 Rank = Annotated[
@@ -225,19 +230,22 @@ def _inputs(
 ) -> list[Input]:
     from clear_cli.config import Input, PerModality
 
-    paths = []
+    places = []
     for text in modality:
-        one, equals, path = text.partition("=")
-        if not equals or not path:
+        one, equals, place = text.partition("=")
+        if not equals or not place:
             raise UsageError(f'"{text}" does not say which modality it is', where="-m", fix=f"-m image={text}")
-        paths.append((one, Path(path)))
-    names = [one for one, _ in paths]
+        path, _, inside = place.partition("::")
+        places.append((one, Path(path), inside or None))
+    names = [one for one, _, _ in places]
     nothing: dict[str, Any] = {"plain": None, "modalities": names}
     embedding = PerModality.parse(embedding_column, str, option="--embedding-column", **nothing)
     key = PerModality.parse(id_column, str, option="--id-column", **nothing)
     files = PerModality.parse(ids, Path, option="--ids", **nothing)
     outputs = PerModality.parse(name, str, option="--name", **nothing)
-    return [Input(one, path, embedding[one], key[one], files[one], outputs[one]) for one, path in paths]
+    return [
+        Input(one, path, inside or embedding[one], key[one], files[one], outputs[one]) for one, path, inside in places
+    ]
 
 
 def _options(

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from clear_cli.embeddings.base import Chunk, IdKind, canonical_ids
+from clear_cli.embeddings.base import CHUNK_BYTES, Chunk, IdKind, canonical_ids
 from clear_cli.errors import DataError
-
-CHUNK_ROWS = 16_384
 
 
 class ArrayRows:
@@ -47,12 +45,11 @@ class ArrayRows:
             "row" if self._ids is None else "integer" if pa.types.is_integer(self._ids.type) else "string"
         )
 
-    def chunks(self, *, carry: bool = False) -> Iterator[Chunk]:  # noqa: ARG002  (there is nothing to carry)
+    def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """Slices of the array."""
-        for start in range(0, self.rows, CHUNK_ROWS):
-            stop = start + CHUNK_ROWS
-            ids = None if self._ids is None else self._ids[start:stop]
-            yield Chunk(start, self._x[start:stop], None, ids, str(self.path))
+        rows = max(CHUNK_BYTES // max(self.dim * self.dtype.itemsize, 1), 1)
+        for at in range(start, self.rows, rows):
+            yield Chunk(at, self._x[at : at + rows], None, None, str(self.path))
 
     def ids(self) -> Iterator[pa.Array]:
         """All ids at once."""

@@ -1,8 +1,8 @@
 """The two protocols that every container format speaks: a Source is read, its Sink writes it back.
 
-A source yields its rows in file order, as chunks. A sink takes the same chunks with new embeddings and
-writes the same container again: only the embedding values differ. What a chunk carries besides
-embeddings and ids is the business of its own format alone.
+A source yields its embeddings in file order, as chunks, and its ids apart from them. A sink takes the same
+rows with new values and writes the same container again: only the embedding values differ. What a container
+holds besides is the business of its sink alone, which reads it where it writes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ import pyarrow.compute as pc
 from clear_cli.errors import DataError
 
 Floats = npt.NDArray[np.floating[Any]]
+Integers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
 IdKind = Literal["string", "integer", "text", "row"]
 """`text` ids come from a text file, which has no types: they match strings or integers. `row`: row i is item i."""
 
-SPLIT_BYTES = 128 << 20
-"""A row group whose embeddings are larger than this is read and written in pieces."""
+CHUNK_BYTES = 4 << 20
+"""Embeddings are read and projected about so much at a time: while it is in the cache."""
+
+PIECE_BYTES = 128 << 20
+"""A Parquet row group that takes more than this in memory is written in pieces, unless the caller has more to give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +40,38 @@ class Chunk:
 
     Attributes:
         start: Row number of the first row, counted over the whole source.
-        embeddings: (n, d), C-contiguous, native byte order, dtype of the source. Null rows are zeros.
+        embeddings: (n, d), C-contiguous, native byte order, dtype of the source; often read-only. Null rows are zeros.
         null: (n,) True where the container says that there is no row; None where it says so nowhere.
-        ids: n item ids, `pa.string()` or `pa.int64()`/`pa.uint64()`; None for a source of kind `row`.
+        holes: Ascending positions in the flattened embeddings of values that are null in a row that is not; NaN there.
         where: The place of these rows, for messages.
-        carry: What the matching sink needs in order to write the rest of these rows.
     """
 
     start: int
     embeddings: Floats
     null: Mask | None
-    ids: pa.Array | None
+    holes: Integers | None
     where: str
-    carry: Any = None
 
     def __len__(self) -> int:
         return len(self.embeddings)
 
+    @property
+    def stop(self) -> int:
+        """Row number after the last row."""
+        return self.start + len(self.embeddings)
+
 
 class Sink(Protocol):
-    """Writes a source again with new embeddings. A context manager; leaving it without an error ends the files."""
+    """Writes a container again with new embeddings. A context manager; leaving it without an error ends the files."""
 
-    def write(self, chunk: Chunk, embeddings: Floats) -> None:
-        """Write the rows of `chunk`, which came from `Source.chunks(carry=True)`, in order.
+    def write(self, modality: str, chunk: Chunk, embeddings: Floats) -> None:
+        """Write the rows of `chunk`, which came from `Source.chunks()`; the chunks of a modality come in order.
+
+        Where the container holds several modalities, each goes its own pace, but the sink keeps in memory what the
+        slower one has not reached yet.
 
         Args:
+            modality: Which one of the container.
             chunk: The rows as read.
             embeddings: (n, d) of the source's dtype. Rows that are null in the chunk stay null.
         """
@@ -81,20 +92,30 @@ class Rows(Protocol):
     notes: list[str]
     """What a reader should know about the layout: a split row group, a file that is not carried over."""
 
-    def chunks(self, *, carry: bool = False) -> Iterator[Chunk]:
-        """All rows in file order; only with `carry` can they be given to a sink, without less is read."""
+    def chunks(self, start: int = 0) -> Iterator[Chunk]:
+        """The rows in file order, in chunks whose size the layout alone decides, from the one that begins at `start`."""
         ...
 
     def ids(self) -> Iterator[pa.Array]:
-        """All ids in file order, without reading the embeddings. Nothing for a source of kind `row`."""
+        """All ids in file order, without reading the embeddings: canonical, in arrays of any length.
+
+        Nothing for a source of kind `row`.
+        """
         ...
 
 
 class Source(Rows, Protocol):
     """The embeddings of one modality, in one container."""
 
-    def sink(self, target: Path) -> Sink:
-        """A sink that writes this source again as `target` (a file, or a folder of parts where the source is one)."""
+    modality: str
+
+    def sink(self, target: Path, beside: Sequence[Source] = ()) -> Sink:
+        """A sink that writes the container again as `target` (a file, or a folder of parts where the source is one).
+
+        Args:
+            target: Where to.
+            beside: The other modalities of the same container, which are written along.
+        """
         ...
 
     def files(self) -> list[Path]:

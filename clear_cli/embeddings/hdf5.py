@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,10 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from clear_cli.embeddings.base import SPLIT_BYTES, Chunk, Floats, IdKind, canonical_ids
+from clear_cli.embeddings.base import CHUNK_BYTES, PIECE_BYTES, Chunk, Floats, IdKind, Source, canonical_ids
 from clear_cli.embeddings.hdf5_contents import Contents, filters, id_kind
 from clear_cli.errors import DataError
 
-BLOCK_BYTES = 32 << 20
 BLOCK_ROWS = 1 << 17
 
 
@@ -44,7 +43,7 @@ class Hdf5Source:
     def __init__(
         self, path: Path, *, modality: str, embedding_column: str | None = None, id_column: str | None = None
     ) -> None:
-        self.path = path
+        self.path, self.modality = path, modality
         with _opened(path) as file:
             contents = Contents(file, path, modality)
             dataset = contents.embeddings(embedding_column)
@@ -60,19 +59,18 @@ class Hdf5Source:
         self._block = _block_rows(self.dim * self.dtype.itemsize, self._chunks)
         if self._chunks and self._block < min(self._chunks[0], self.rows):
             self.notes.append(
-                f"HDF5 chunks of {self._chunks[0]:,} rows take more than {SPLIT_BYTES >> 20} MiB side by side: "
+                f"HDF5 chunks of {self._chunks[0]:,} rows take more than {PIECE_BYTES >> 20} MiB side by side: "
                 f"they are read and written {self._block:,} rows at a time"
             )
 
-    def chunks(self, *, carry: bool = False) -> Iterator[Chunk]:  # noqa: ARG002  (the sink copies the rest)
+    def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """All rows in file order, in blocks whose size depends on the layout of the dataset alone."""
         with _opened(self.path) as file:
-            dataset, ids = file[self._name], file[self._id_name]
-            for start in range(0, self.rows, self._block):
-                stop = min(start + self._block, self.rows)
-                embeddings = self._read(dataset, start, stop).astype(self.dtype, copy=False)
-                where = self._where(dataset, start, stop)
-                yield Chunk(start, embeddings, None, self._read_ids(ids, start, stop), where)
+            dataset = file[self._name]
+            for at in range(start, self.rows, self._block):
+                stop = min(at + self._block, self.rows)
+                embeddings = self._read(dataset, at, stop).astype(self.dtype, copy=False)
+                yield Chunk(at, embeddings, None, None, self._where(dataset, at, stop))
 
     def ids(self) -> Iterator[pa.Array]:
         """All ids in file order."""
@@ -80,7 +78,7 @@ class Hdf5Source:
             for start in range(0, self.rows, BLOCK_ROWS):
                 yield self._read_ids(file[self._id_name], start, min(start + BLOCK_ROWS, self.rows))
 
-    def sink(self, target: Path) -> Hdf5Sink:
+    def sink(self, target: Path, beside: Sequence[Source] = ()) -> Hdf5Sink:  # noqa: ARG002
         """A sink that writes the file again with other embeddings."""
         slivers = self._chunks is not None and self._chunks[1] < self.dim and not self._filters
         return Hdf5Sink(self.path, target, self._name, cached=slivers)
@@ -151,7 +149,7 @@ class Hdf5Sink:
         self._rows = len(self._dataset)
         return self
 
-    def write(self, chunk: Chunk, embeddings: Floats) -> None:
+    def write(self, modality: str, chunk: Chunk, embeddings: Floats) -> None:
         """Assign the rows of the chunk."""
         try:
             self._dataset[chunk.start : chunk.start + len(chunk)] = embeddings
@@ -185,12 +183,12 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _block_rows(row_bytes: int, chunks: tuple[int, ...] | None) -> int:
-    """Rows to read at a time: whole HDF5 chunks, unless these pass `SPLIT_BYTES` side by side."""
-    rows = min(BLOCK_BYTES // row_bytes, BLOCK_ROWS)
+    """Rows to read at a time: whole HDF5 chunks, unless these pass `PIECE_BYTES` side by side."""
+    rows = min(CHUNK_BYTES // row_bytes, BLOCK_ROWS)
     whole = chunks[0] if chunks else 1
     if whole <= rows:
         return rows // whole * whole
-    return min(whole, max(SPLIT_BYTES // row_bytes, 1))
+    return min(whole, max(PIECE_BYTES // row_bytes, 1))
 
 
 def _code(error: Exception) -> int | None:

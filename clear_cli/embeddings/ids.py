@@ -7,7 +7,7 @@ items two ids collide with probability 1e-25), the value itself for integers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -79,6 +79,25 @@ def table_id_type(sources: Iterable[Rows]) -> pa.DataType:
         for source in sources
     }
     return types.pop() if len(types) == 1 else pa.string()
+
+
+def ids_in_step(source: Rows, kind: pa.DataType) -> Callable[[int, int], pa.Array]:
+    """The ids of consecutive rows, for whoever walks through the chunks of a source: (start, rows) -> ids as `kind`.
+
+    Row numbers where the source has no ids.
+    """
+    if source.id_kind == "row":
+        return lambda start, rows: pa.array(np.arange(start, start + rows)).cast(kind)
+    arrays, waiting = source.ids(), pa.chunked_array([], kind)
+
+    def take(start: int, rows: int) -> pa.Array:  # noqa: ARG001  (always where the last call ended)
+        nonlocal waiting
+        while len(waiting) < rows:
+            waiting = pa.chunked_array([*waiting.chunks, next(arrays).cast(kind)])
+        taken, waiting = waiting[:rows], waiting[rows:]
+        return taken.combine_chunks()
+
+    return take
 
 
 _TABLE_TYPES = {"string": pa.string(), "text": pa.string(), "row": pa.int64()}

@@ -10,7 +10,7 @@ import itertools
 import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from clear_cli.embeddings.base import Chunk, Floats, IdKind, canonical_ids, unreadable
+from clear_cli.embeddings.base import CHUNK_BYTES, Chunk, Floats, IdKind, Source, canonical_ids, unreadable
 from clear_cli.errors import DataError
 
-BLOCK_BYTES = 32 << 20
 BLOCK_ROWS = 1 << 17
 HEADER_BYTES = 1 << 16
 """A header is looked for in these first bytes only. NumPy refuses headers of a sixth of that."""
@@ -48,7 +47,7 @@ class NpySource:
     """
 
     def __init__(self, path: Path, *, modality: str, ids: Path | None = None) -> None:
-        self.path = path
+        self.path, self.modality = path, modality
         self._array = array = _read_header(path)
         if len(array.shape) != 2 or not array.shape[1] or array.dtype.kind != "f" or array.dtype.itemsize > 8:
             raise DataError(
@@ -58,7 +57,7 @@ class NpySource:
             )
         self.rows, self.dim = array.shape
         self.dtype: np.dtype[Any] = array.dtype.newbyteorder("=")
-        self._block = max(min(BLOCK_BYTES // (self.dim * self.dtype.itemsize), BLOCK_ROWS), 1)
+        self._block = max(min(CHUNK_BYTES // (self.dim * self.dtype.itemsize), BLOCK_ROWS), 1)
         self._ids = None if ids is None else open_ids(ids)
         self.id_kind: IdKind = "row" if self._ids is None else self._ids.kind
         if self._ids is not None and self._ids.count != self.rows:
@@ -73,21 +72,19 @@ class NpySource:
         if not array.dtype.isnative:
             self.notes.append(f"the file is {array.byte_order}-endian, the output {sys.byteorder}-endian")
 
-    def chunks(self, *, carry: bool = False) -> Iterator[Chunk]:  # noqa: ARG002  (there is nothing else to carry)
+    def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """All rows in file order."""
-        starts = range(0, self.rows, self._block)
-        ids = itertools.repeat(None, len(starts)) if self._ids is None else self._ids.blocks(self._block)
-        for start, some in zip(starts, ids, strict=True):
-            stop = min(start + self._block, self.rows)
-            embeddings = self._array.read(start, stop).astype(self.dtype, copy=False)
-            yield Chunk(start, embeddings, None, some, self._array.where(start, stop))
+        for at in range(start, self.rows, self._block):
+            stop = min(at + self._block, self.rows)
+            embeddings = self._array.read(at, stop).astype(self.dtype, copy=False)
+            yield Chunk(at, embeddings, None, None, self._array.where(at, stop))
 
     def ids(self) -> Iterator[pa.Array]:
         """All ids in file order."""
         if self._ids is not None:
             yield from self._ids.blocks(BLOCK_ROWS)
 
-    def sink(self, target: Path) -> NpySink:
+    def sink(self, target: Path, beside: Sequence[Source] = ()) -> NpySink:  # noqa: ARG002  (one array, one modality)
         """A sink that writes the same shape and type, in the order and byte order that every reader copes with."""
         return NpySink(target, (self.rows, self.dim), self.dtype)
 
@@ -123,7 +120,7 @@ class NpySink:
         np.lib.format.write_array_header_1_0(self._file, header)
         return self
 
-    def write(self, chunk: Chunk, embeddings: Floats) -> None:
+    def write(self, modality: str, chunk: Chunk, embeddings: Floats) -> None:
         """Append the rows of the chunk."""
         self._file.write(np.ascontiguousarray(embeddings, self._dtype).data)
         self._written += len(chunk)

@@ -86,6 +86,13 @@ class Job:
         self.sources = open_inputs(inputs)
         self._state |= {path: _state(path) for source in self.sources.values() for path in source.files()}
 
+    def containers(self) -> dict[str, list[str]]:
+        """The modalities in each file or folder of the output, by its name."""
+        files: dict[str, list[str]] = {}
+        for modality, name in self.names.items():
+            files.setdefault(name, []).append(modality)
+        return files
+
     def publish(self, parameters: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Published:
         """Do the work in a staging directory and publish it, unless the output is up to date.
 
@@ -152,13 +159,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def output_names(inputs: Sequence[Input]) -> dict[str, str]:
-    """The file name of each modality in the output; two may not have the same."""
+    """The file name of each modality in the output; two have the same only where they are in one file."""
     names: dict[str, str] = {}
+    paths: dict[str, Path] = {}
     for one in inputs:
         if one.modality in names:
             raise UsageError(f'modality "{one.modality}" is given twice', where="-m")
         twin = next((other for other, name in names.items() if name == one.base_name), None)
-        if twin is not None:
+        paths[one.modality] = one.path.resolve()
+        if twin is not None and paths[twin] != paths[one.modality]:
             suffix = f"{one.modality}_{one.base_name}"
             raise UsageError(
                 f'"{twin}" and "{one.modality}" would both be written as {one.base_name}',

@@ -6,7 +6,6 @@ import heapq
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clear_cli.config import OnInvalid
-from clear_cli.embeddings.base import Chunk, Floats, Source
+from clear_cli.embeddings.base import Chunk, Floats, Sink, Source
+from clear_cli.embeddings.ids import ids_in_step
 from clear_cli.embeddings.items import ItemsWriter
 from clear_cli.errors import DataError
 from clear_cli.health import Mask, Status, row_hashes, row_status
@@ -66,7 +66,7 @@ class Outcome:
 def project(
     source: Source,
     projector: Projector,
-    target: Path,
+    sink: Sink,
     items: ItemsWriter,
     pool: Executor,
     *,
@@ -79,7 +79,7 @@ def project(
     Args:
         source: The modality as it is.
         projector: Its projector.
-        target: The file or folder to write.
+        sink: Writes its container; open, and closed by who opened it.
         items: Takes the figures of every row.
         pool: Runs the parts of a chunk. BLAS must be limited to one thread.
         id_type: Type of the ids in the items table.
@@ -96,20 +96,21 @@ def project(
         DataError: A row that is not finite (unless kept), or that leaves the range of its type.
     """
     outcome = Outcome(Impact(source.dim))
-    with source.sink(target) as sink, behind(sink.write) as write, Prefetch(source.chunks(carry=True)) as chunks:
+    name, ids_of = projector.modality, ids_in_step(source, id_type)
+    with behind(sink.write) as write, Prefetch(source.chunks()) as chunks:
         for chunk in chunks:
             done = _projected(chunk, projector, pool)
             bad = np.flatnonzero(done.status == Status.NON_FINITE)
             if len(bad) and on_invalid == "error":
-                raise non_finite(projector.modality, chunk.start + int(bad[0]), source.path)
-            write(chunk, done.y)
+                raise non_finite(name, chunk.start + int(bad[0]), source.path)
+            write(name, chunk, done.y)
             usable = done.status == Status.USED
             part, alone = part_of(chunk.start, len(chunk))
             done.status[usable] = part[usable]
             outcome.alone += int(np.count_nonzero(alone & usable))
-            ids = _ids(chunk, id_type)
+            ids = ids_of(chunk.start, len(chunk))
             _account(outcome, chunk, done, usable, ids)
-            items.write(projector.modality, ids, chunk.start, done.status, done.figures)
+            items.write(name, ids, chunk.start, done.status, done.figures)
             yield len(chunk)
     return outcome
 
@@ -162,8 +163,3 @@ def _account(outcome: Outcome, chunk: Chunk, done: _Projected, usable: Mask, ids
         found = [Extreme(float(removed[i]), chunk.start + int(rows[i]), ids[int(rows[i])].as_py()) for i in candidates]
         kept[:] = heapq.nsmallest(EXTREMES, [*kept, *found], key=lambda one: (sign * one.removed, one.row))
 
-
-def _ids(chunk: Chunk, id_type: pa.DataType) -> pa.Array:
-    if chunk.ids is None:
-        return pa.array(np.arange(chunk.start, chunk.start + len(chunk))).cast(id_type)
-    return chunk.ids.cast(id_type)

@@ -17,7 +17,7 @@ from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
 from clear_cli.config import FitOptions, Input, Machine, OnInvalid, PerModality, check_on_invalid
 from clear_cli.embeddings.align import align
-from clear_cli.embeddings.base import Source
+from clear_cli.embeddings.base import Sink, Source
 from clear_cli.embeddings.ids import table_id_type
 from clear_cli.embeddings.items import ItemsWriter
 from clear_cli.errors import DataError, UsageError
@@ -186,6 +186,10 @@ def _write_embeddings(
         job.machine.progress.stage("writing", sum(source.rows for source in job.sources.values())) as advance,
         ExitStack() as running,
     ):
+        sinks: dict[str, Sink] = {}
+        for file, names in job.containers().items():
+            first, *beside = (job.sources[name] for name in names)
+            sinks |= dict.fromkeys(names, running.enter_context(first.sink(folder / file, beside)))
         # A chunk of each modality in turn: a file is encoded by one thread only, so several are written at a time.
         waiting = deque(
             (
@@ -193,7 +197,7 @@ def _write_embeddings(
                 project(
                     source,
                     projectors[name],
-                    folder / job.names[name],
+                    sinks[name],
                     items,
                     pool,
                     id_type=id_type,
