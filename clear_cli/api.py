@@ -114,7 +114,7 @@ def fit(
         keys: PerModality[Any] = PerModality.of(ids, list, None, embeddings, "ids")
         sources = {name: ArrayRows(x, modality=name, ids=keys[name]) for name, x in embeddings.items()}
     else:
-        sources = dict(open_inputs(_inputs(embeddings, ids, embedding_column, id_column)))
+        sources = dict(open_inputs(_inputs(embeddings, ids, embedding_column, id_column), _machine(threads)))
     fitted = fit_rows(sources, align(sources, options.fit_items), options, _machine(threads))
     return Fit(fitted.projectors, document(sources, fitted.projectors, pair_figures(fitted), fitted.warnings))
 

@@ -85,6 +85,16 @@ OnInvalid = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run, once done.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read headers and ids, say what would be done, write nothing.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for arithmetic. Default: what the machine grants.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Memory to use, as in 4GiB. Default: half of what the machine or its cgroup has."
+    ),
+]
+NoReport = Annotated[
+    bool,
+    typer.Option("--no-report", help="Measure nothing that the projection itself does not need; no items.parquet."),
+]
 TmpDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for scratch files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
@@ -123,7 +133,9 @@ def run(
     on_invalid: OnInvalid = Invalid.error,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
+    no_report: NoReport = False,
     threads: Threads = None,
+    memory: Memory = None,
     tmp_dir: TmpDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -133,10 +145,10 @@ def run(
 
     console = Console(as_json=as_json, quiet=quiet)
     inputs = _inputs(modality, embedding_column, id_column, ids, name)
-    options = _options(inputs, rank, strength, max_rank, fit_items, on_invalid)
-    machine = _machine(threads, tmp_dir, console)
+    options = _options(inputs, rank, strength, max_rank, fit_items, on_invalid, no_report)
+    machine = _machine(threads, memory, tmp_dir, console)
     if dry_run:
-        console.result(usecases.plan(inputs, out, options), plan_text)
+        console.result(usecases.plan(inputs, out, options, machine), plan_text)
         return
     _show(usecases.run(inputs, out, options, overwrite=overwrite, machine=machine), console)
 
@@ -154,7 +166,9 @@ def fit(
     fit_items: FitItems = None,
     on_invalid: OnInvalid = Invalid.error,
     overwrite: Overwrite = False,
+    no_report: NoReport = False,
     threads: Threads = None,
+    memory: Memory = None,
     tmp_dir: TmpDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -164,8 +178,8 @@ def fit(
 
     console = Console(as_json=as_json, quiet=quiet)
     inputs = _inputs(modality, embedding_column, id_column, ids, [])
-    options = _options(inputs, rank, strength, max_rank, fit_items, on_invalid)
-    machine = _machine(threads, tmp_dir, console)
+    options = _options(inputs, rank, strength, max_rank, fit_items, on_invalid, no_report)
+    machine = _machine(threads, memory, tmp_dir, console)
     _show(usecases.fit(inputs, out, options, overwrite=overwrite, machine=machine), console)
 
 
@@ -182,7 +196,9 @@ def apply(
     name: OutputName = [],  # noqa: B006
     on_invalid: OnInvalid = Invalid.error,
     overwrite: Overwrite = False,
+    no_report: NoReport = False,
     threads: Threads = None,
+    memory: Memory = None,
     tmp_dir: TmpDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -204,8 +220,9 @@ def apply(
         rank=ranks,
         strength=strengths,
         on_invalid=on_invalid.value,
+        report=not no_report,
         overwrite=overwrite,
-        machine=_machine(threads, tmp_dir, console),
+        machine=_machine(threads, memory, tmp_dir, console),
     )
     _show(published, console)
 
@@ -255,6 +272,7 @@ def _options(
     max_rank: int,
     fit_items: Path | None,
     on_invalid: Invalid,
+    no_report: bool,
 ) -> FitOptions:
     from clear_cli.config import FitOptions, PerModality, read_rank, read_strength
     from clear_cli.subspace import DEFAULT_RANK
@@ -266,13 +284,15 @@ def _options(
         max_rank=max_rank,
         on_invalid=on_invalid.value,
         fit_items=fit_items,
+        report=not no_report,
     )
 
 
-def _machine(threads: int | None, tmp_dir: Path | None, console: Console) -> Machine:
-    from clear_cli.config import Machine
+def _machine(threads: int | None, memory: str | None, tmp_dir: Path | None, console: Console) -> Machine:
+    from clear_cli.config import Machine, read_size
 
-    given: dict[str, Any] = {"threads": threads, "tmp_dir": tmp_dir}
+    size = None if memory is None else read_size(memory)
+    given: dict[str, Any] = {"threads": threads, "memory": size, "tmp_dir": tmp_dir}
     return Machine(progress=console, **{key: value for key, value in given.items() if value is not None})
 
 

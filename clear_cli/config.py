@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
@@ -173,6 +173,7 @@ class FitOptions:
         max_rank: Directions kept in the projector.
         on_invalid: What rows with NaN or infinity do: stop the run, or pass through.
         fit_items: Ids that the fit is restricted to; the projection is not.
+        report: Measure, on a sample and on each row, what the projection does.
     """
 
     rank: PerModality[RankRule] = field(default_factory=lambda: PerModality(DEFAULT_RANK))
@@ -180,6 +181,7 @@ class FitOptions:
     max_rank: int = DEFAULT_MAX_RANK
     on_invalid: OnInvalid = "error"
     fit_items: Path | None = None
+    report: bool = True
 
     def __post_init__(self) -> None:
         if self.max_rank < 0:
@@ -187,8 +189,28 @@ class FitOptions:
         check_on_invalid(self.on_invalid)
 
 
+@dataclass(frozen=True)
+class ApplyOptions:
+    """Parameters of a projection without a fit.
+
+    Attributes:
+        on_invalid: What rows with NaN or infinity do: stop the run, or pass through.
+        report: Measure what the projection does to each row.
+    """
+
+    on_invalid: OnInvalid = "error"
+    report: bool = True
+
+    def __post_init__(self) -> None:
+        check_on_invalid(self.on_invalid)
+
+
 class Progress(Protocol):
     """Where a use-case says how far it is."""
+
+    def say(self, text: str) -> None:
+        """Tell something that is worth a line in a log."""
+        ...
 
     def stage(self, name: str, rows: int) -> AbstractContextManager[Callable[[int], None]]:
         """Enter a stage of `rows` rows; the value is called with the number of rows done since the last call."""
@@ -197,6 +219,9 @@ class Progress(Protocol):
 
 class Silent:
     """Progress that nobody watches."""
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
 
     @contextmanager
     def stage(self, name: str, rows: int) -> Generator[Callable[[int], None]]:  # noqa: ARG002
@@ -210,11 +235,13 @@ class Machine:
 
     Attributes:
         threads: Threads for arithmetic.
+        memory: Bytes that the process may take.
         tmp_dir: Folder for scratch files.
         progress: Who is told how far it is.
     """
 
     threads: int = field(default_factory=lambda: granted_threads())
+    memory: int = field(default_factory=lambda: granted_memory() // 2)
     tmp_dir: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     progress: Progress = field(default_factory=Silent)
 
@@ -228,8 +255,48 @@ class Machine:
 def granted_threads() -> int:
     """Processors this process may use: its affinity, and the quota of its cgroup where there is one."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(processors, -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        return processors
+    for folder in _cgroups():
+        with suppress(OSError, ValueError):  # no such file, or no quota ("max")
+            quota, period = (folder / "cpu.max").read_text().split()
+            processors = max(1, min(processors, -(-int(quota) // int(period))))
+    return processors
+
+
+def granted_memory() -> int:
+    """Bytes of memory this process may use: what the machine has, and the limits of its cgroups where there are any."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for folder in _cgroups():
+        for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
+            with suppress(OSError, ValueError):  # no such file, or no limit ("max")
+                limits.append(int((folder / name).read_text()))
+    return min(limits)
+
+
+def _cgroups() -> list[Path]:
+    """The folders of the cgroups of this process, from its own up to the root, for version 2 and for memory in 1."""
+    folders = []
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers in ("", "memory"):
+                root = Path("/sys/fs/cgroup", controllers)
+                own = root / path.lstrip("/")
+                folders += [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
+    return folders
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+
+
+def read_size(text: str) -> int:
+    """Bytes from `1GiB`, `500M`, `2GB` and the like: with an i, and without a b, powers of 1024, else of 1000.
+
+    Raises:
+        UsageError: Anything else.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise UsageError(f'"{text}" is not a size', fix="--memory 4GiB")
+    number, unit, binary = found.groups()
+    base = 1000 if text.strip().lower().endswith("b") and not binary else 1024
+    return int(float(number) * base ** " kmgt".index(unit.lower() or " "))

@@ -55,6 +55,11 @@ class Console:
         for warning in warnings:
             print_error(f"warning: {warning}")
 
+    def say(self, text: str) -> None:
+        """Print a line of the log."""
+        if not self.quiet:
+            print_error(text)
+
     @contextmanager
     def stage(self, name: str, rows: int) -> Generator[Callable[[int], None]]:
         """Show how far a stage of `rows` rows is; the value is called with the rows done since the last call."""
@@ -142,12 +147,13 @@ def published_text(value: Mapping[str, Any]) -> str:
 
 
 def _pair_row(pair: Mapping[str, Any]) -> list[str]:
-    sample = pair["sample"]
+    cells = [" + ".join(pair["modalities"]), f"{pair['items']:,}", _figure(pair["leftover"]["fit_algebraic"])]
+    sample = pair.get("sample")
+    if sample is None:
+        return [*cells, "-", "-", "-"]
     overlap = sample["neighbour_overlap"]
     return [
-        " + ".join(pair["modalities"]),
-        f"{pair['items']:,}",
-        _figure(pair["leftover"]["fit_algebraic"]),
+        *cells,
         _change(sample["canonical_correlation_top"]),
         _change(sample["rv"]),
         f"{_change(overlap)} ({_figure(overlap['chance'])})",
@@ -182,7 +188,9 @@ def plan_text(value: Mapping[str, Any]) -> str:
     lines += [f"{' + '.join(pair['modalities'])}: {pair['shared_items']:,} items in both" for pair in value["pairs"]]
     if value["output_exists"]:
         lines.append("the output exists: the same run again is up to date, another one needs --overwrite")
-    lines += [f"memory: about {value['memory_bytes'] / 2**20:,.0f} MiB", "would write:"]
+    granted, needed, kept = (value["memory"][key] / 2**20 for key in ("granted", "needed", "kept"))
+    lines.append(f"memory: {granted:,.0f} MiB granted, about {needed:,.0f} MiB needed, {kept:,.0f} MiB to keep rows in")
+    lines.append("would write:")
     return "\n".join(lines + [f"  {path}" for path in value["outputs"]])
 
 

@@ -73,6 +73,7 @@ def mix(h: Hashes) -> Hashes:
 def row_status(x: Floats) -> npt.NDArray[np.uint8]:
     """USED, MISSING or NON_FINITE for each row of x (n, d) by its values alone: (n,)."""
     status = np.zeros(len(x), dtype=np.uint8)
+    x = x.astype(np.result_type(x, np.float32), copy=False)  # float16 has no arithmetic of its own
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", x, x)
     # The sum of squares is cheap but can under- or overflow for honest rows, so only its suspects are looked at.
@@ -103,13 +104,15 @@ class RepeatedRows:
         self._overflowed = False
 
     def update(self, hashes: Hashes) -> None:
-        """Count the rows with these content hashes (n,)."""
+        """Count the rows with these content hashes (n,). How they are divided into calls makes no difference."""
         self.rows += len(hashes)
-        self._pending.append(hashes)
-        self._waiting += len(hashes)
-        # Sorting is most of the cost, so it waits for a good many rows.
-        if self._waiting >= self.BUFFER:
-            self._settle()
+        while len(hashes):
+            taken, hashes = hashes[: self.BUFFER - self._waiting], hashes[self.BUFFER - self._waiting :]
+            self._pending.append(taken)
+            self._waiting += len(taken)
+            # Sorting is most of the cost, so it waits for a good many rows.
+            if self._waiting == self.BUFFER:
+                self._settle()
 
     def placeholders(self) -> Hashes:
         """Sorted content hashes of the rows that repeat too often to be data; empty where the modality is coarse."""

@@ -6,9 +6,10 @@ the cross-covariance is the sum over buckets; shards and days merge; signed sums
 the chance level; groups of buckets are folds. Items with equal contents share a bucket, so neither folds
 nor draws are fooled by duplicates.
 
-Precision: every bucket's rows of a block are shifted by a pilot mean and scaled by a power of two (both
-exact to undo), multiplied in max(float32, input precision), and added up in float64. The shift takes the
-column offset out of the products, the scale keeps 1e-30 and 1e+30 in range.
+Precision: a bucket collects rows until there are BUFFER_ROWS of them, which are then shifted by a pilot mean
+and scaled by a power of two (both exact to undo), multiplied in max(float32, input precision), and added up
+in float64. The shift takes the column offset out of the products, the scale keeps 1e-30 and 1e+30 in range.
+What is multiplied together depends on the items and their order alone, not on how they arrive.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ Float64 = npt.NDArray[np.float64]
 Hashes = npt.NDArray[np.uint64]
 
 MAX_BUCKET_BYTES = 512 << 20
+BUFFER_ROWS = 256
+"""Rows of a bucket that are multiplied at once: enough for BLAS to run at its full rate, few enough for its cache."""
+
 MAX_EXPONENT = 48
 """Scaled values stay below 2 ** this, so that sums of their squares stay far from the end of float32, 2 ** 127."""
 
@@ -54,7 +58,7 @@ class CrossMoments:
         squares: per side, (B,) sums of their squared norms.
         products: (B, d_a, d_b) sums of their outer products.
         pilots: per side, (d,) the shift, in the units of the data.
-        exponents: per side, the scale is 2 ** exponent.
+        exponents: per side, (B,) the scale is 2 ** exponent.
     """
 
     def __init__(self, dim_a: int, dim_b: int) -> None:
@@ -65,7 +69,10 @@ class CrossMoments:
         self.squares = (np.zeros(buckets), np.zeros(buckets))
         self.products = np.zeros((buckets, dim_a, dim_b))
         self.pilots: tuple[Float64, Float64] = (np.zeros(dim_a), np.zeros(dim_b))
-        self.exponents = (0, 0)
+        self.exponents = (np.zeros(buckets, dtype=np.int64), np.zeros(buckets, dtype=np.int64))
+        self._head: tuple[list[Floats], list[Floats]] | None = ([], [])
+        self._waiting: tuple[Floats, ...] = ()
+        self._filled = np.zeros(buckets, dtype=np.int64)
 
     @property
     def items(self) -> int:
@@ -79,7 +86,8 @@ class CrossMoments:
             a: (n, d_a) finite rows.
             b: (n, d_b) finite rows.
             hashes: (n,) hash of the contents of both rows; equal contents must have equal hashes.
-            parallel: Runs the buckets. Each bucket is added by one call, so the result does not depend on it.
+            parallel: Runs the products. Those of a bucket come one after the other, so the result does not depend
+                on it.
 
         Raises:
             ValueError: The shapes do not fit.
@@ -88,23 +96,28 @@ class CrossMoments:
             raise ValueError(f"rows of {a.shape} and {b.shape} with {len(hashes)} hashes do not fit {self.dims}")
         if not len(hashes):
             return
-        working = np.result_type(a, b, np.float32)
-        if not self.items:
-            self.pilots = (_pilot(a, working), _pilot(b, working))
-            self.exponents = (_exponent(a, self.pilots[0]), _exponent(b, self.pilots[1]))
-        self._make_room(a, b)
-        shift = log2(len(self.count))
-        buckets = (hashes >> np.uint64(64 - shift)).astype(np.intp)
+        self._make_buffers(np.result_type(a, b, np.float32))
+        if self._head is not None:
+            self._look_ahead(a, b)
+        buckets = (hashes >> np.uint64(64 - log2(len(self.count)))).astype(np.uint8)
         order = np.argsort(buckets, kind="stable")
-        starts = np.searchsorted(buckets[order], np.arange(len(self.count) + 1))
+        ends = np.cumsum(np.bincount(buckets, minlength=len(self.count)))
+        rows = dict(enumerate(np.split(order, ends[:-1])))
+        while rows:
+            rows = {bucket: left for bucket, some in rows.items() if len(left := self._collect(bucket, some, a, b))}
+            for _ in parallel(self._multiply, np.flatnonzero(self._filled == BUFFER_ROWS).tolist()):
+                pass
 
-        def add(bucket: int) -> None:
-            rows = order[starts[bucket] : starts[bucket + 1]]
-            if len(rows):
-                self._add(bucket, self._shifted(0, a[rows], working), self._shifted(1, b[rows], working))
-
-        for _ in parallel(add, range(len(self.count))):
-            pass
+    def settle(self) -> CrossMoments:
+        """Bring everything that was added into the moments, at one scale for all buckets: before these are read."""
+        if self._head is not None and self.items:
+            self._take_pilots()
+        for waiting in np.flatnonzero(self._filled).tolist():
+            self._multiply(waiting)
+        for side, exponents in enumerate(self.exponents):
+            for bucket in range(len(self.count)):
+                self._lower(bucket, side, int(exponents[bucket] - exponents.min()))
+        return self
 
     def merge(self, other: CrossMoments) -> CrossMoments:
         """The moments of both sets of items (Chan, Golub & LeVeque 1979). Commutative and associative up to rounding.
@@ -115,9 +128,12 @@ class CrossMoments:
         if self.dims != other.dims:
             raise ValueError(f"moments of {self.dims} and {other.dims} dimensions cannot be merged")
         merged = CrossMoments(*self.dims)
-        mine, theirs = self._centred(), other._centred()
+        mine, theirs = self.settle()._centred(), other.settle()._centred()
         merged.count = self.count + other.count
-        merged.exponents = self.exponents if self.items else other.exponents
+        merged._head = None
+        scales = [int(exponents[0]) for exponents in (self if self.items else other).exponents]
+        for exponents, scale in zip(merged.exponents, scales, strict=True):
+            exponents[:] = scale
         merged.pilots = tuple(  # type: ignore[assignment]
             _rounded(_weighted(self.mean(side), self.items, other.mean(side), other.items)) for side in (0, 1)
         )
@@ -131,12 +147,12 @@ class CrossMoments:
             sums = []
             for side in (0, 1):
                 mean = _weighted(mine.means[side][bucket], n_mine, theirs.means[side][bucket], n_theirs)
-                offset = np.ldexp(mean - merged.pilots[side], merged.exponents[side])
+                offset = np.ldexp(mean - merged.pilots[side], scales[side])
                 sums.append(n * offset)
                 square = mine.squares[side][bucket] + theirs.squares[side][bucket] + share * (gap[side] @ gap[side])
-                merged.squares[side][bucket] = np.ldexp(square, 2 * merged.exponents[side]) + n * (offset @ offset)
+                merged.squares[side][bucket] = np.ldexp(square, 2 * scales[side]) + n * (offset @ offset)
                 merged.sums[side][bucket] = sums[side]
-            merged.products[bucket] = np.ldexp(product, sum(merged.exponents)) + np.outer(sums[0], sums[1]) / n
+            merged.products[bucket] = np.ldexp(product, sum(scales)) + np.outer(sums[0], sums[1]) / n
         return merged
 
     def cross_covariance(self) -> Float64:
@@ -144,14 +160,16 @@ class CrossMoments:
         n = self.items
         if n < 2:
             return np.zeros(self.dims)
+        self.settle()
         centred = self.products.sum(axis=0)
         centred -= np.outer(self.sums[0].sum(axis=0), self.sums[1].sum(axis=0)) / n
-        covariance: Float64 = np.ldexp(centred / (n - 1), -sum(self.exponents))
+        covariance: Float64 = np.ldexp(centred / (n - 1), -self._scale(0) - self._scale(1))
         return covariance
 
     def mean(self, side: int) -> Float64:
         """Column means of one side over the complete items: (d,)."""
-        offset = np.ldexp(self.sums[side].sum(axis=0), -self.exponents[side])
+        self.settle()
+        offset = np.ldexp(self.sums[side].sum(axis=0), -self._scale(side))
         mean: Float64 = self.pilots[side] + offset / max(self.items, 1)
         return mean
 
@@ -160,47 +178,104 @@ class CrossMoments:
         n = self.items
         if n < 2:
             return 0.0
+        self.settle()
         total = self.sums[side].sum(axis=0)
         centred = max(self.squares[side].sum() - total @ total / n, 0.0)
-        return float(np.ldexp(centred / (n - 1), -2 * self.exponents[side]))
+        return float(np.ldexp(centred / (n - 1), -2 * self._scale(side)))
 
-    def _make_room(self, *rows: Floats) -> None:
-        """Lower the scale of a side whose new rows would leave the range of float32 when squared. Exact."""
-        excess = [0, 0]
-        for side, x in enumerate(rows):
-            largest = max(float(x.max()), -float(x.min())) + float(np.abs(self.pilots[side]).max())
-            excess[side] = max(int(np.frexp(largest)[1]) + self.exponents[side] - MAX_EXPONENT, 0)
-        for side, too_much in enumerate(excess):
-            np.ldexp(self.sums[side], -too_much, out=self.sums[side])
-            np.ldexp(self.squares[side], -2 * too_much, out=self.squares[side])
-        if any(excess):
-            np.ldexp(self.products, -sum(excess), out=self.products)
-            self.exponents = (self.exponents[0] - excess[0], self.exponents[1] - excess[1])
+    def _make_buffers(self, working: np.dtype[Any]) -> None:
+        if self._waiting and self._waiting[0].dtype == working:
+            return
+        self.settle()
+        self._waiting = tuple(np.empty((len(self.count), BUFFER_ROWS, dim), working) for dim in self.dims)
 
-    def _shifted(self, side: int, rows: Floats, working: np.dtype[Any]) -> Floats:
-        x: Floats = rows.astype(working, copy=False)  # a copy already: the rows of one bucket were gathered
-        x -= self.pilots[side].astype(working)
-        if self.exponents[side]:
-            x = np.ldexp(x, self.exponents[side])
+    def _look_ahead(self, a: Floats, b: Floats) -> None:
+        """Remember the first rows for the pilots. Before there are BUFFER_ROWS of them, no bucket can be full."""
+        assert self._head is not None
+        seen = sum(map(len, self._head[0]))
+        for kept, rows in zip(self._head, (a, b), strict=True):
+            kept.append(rows[: BUFFER_ROWS - seen].copy())
+        if seen + len(a) >= BUFFER_ROWS:
+            self._take_pilots()
+
+    def _take_pilots(self) -> None:
+        assert self._head is not None
+        heads = [np.concatenate(kept) for kept in self._head]
+        self._head = None
+        working = self._waiting[0].dtype
+        self.pilots = (_pilot(heads[0], working), _pilot(heads[1], working))
+        for side, head in enumerate(heads):
+            self.exponents[side][:] = _exponent(head, self.pilots[side])
+
+    def _collect(self, bucket: int, rows: npt.NDArray[np.intp], a: Floats, b: Floats) -> npt.NDArray[np.intp]:
+        """Copy rows into the buffer of a bucket while there is room; the rows that are left."""
+        filled = int(self._filled[bucket])
+        taken = rows[: BUFFER_ROWS - filled]
+        stop = filled + len(taken)
+        for buffers, x in zip(self._waiting, (a, b), strict=True):
+            room = buffers[bucket, filled:stop]
+            if x.dtype == room.dtype:
+                np.take(x, taken, axis=0, out=room, mode="clip")  # the mode that needs no copy in between
+            else:
+                room[:] = x[taken]
+        self._filled[bucket] = stop
+        self.count[bucket] += len(taken)
+        return rows[len(taken) :]
+
+    def _multiply(self, bucket: int) -> None:
+        """Add the rows in the buffer of a bucket to its moments."""
+        n = int(self._filled[bucket])
+        a, b = (self._scaled(bucket, side, self._waiting[side][bucket, :n]) for side in (0, 1))
+        ones = np.ones(n, a.dtype)
+        for sums, x in zip(self.sums, (a, b), strict=True):
+            sums[bucket] += ones @ x  # BLAS adds columns several times faster than `sum` does
+        self.products[bucket] += a.T @ b
+        self._filled[bucket] = 0
+
+    def _scaled(self, bucket: int, side: int, x: Floats) -> Floats:
+        """The rows shifted and scaled, in place; their squares are added on the way."""
+        x -= self.pilots[side].astype(x.dtype)
+        exponents = self.exponents[side]
+        if exponents[bucket]:
+            self._make_room(bucket, side, x)
+            np.ldexp(x, int(exponents[bucket]), out=x)
+        with np.errstate(over="ignore"):
+            squares = np.einsum("ij,ij->i", x, x)
+        if not squares.max() < 4.0**MAX_EXPONENT:
+            np.ldexp(x, -int(exponents[bucket]), out=x)
+            self._make_room(bucket, side, x)
+            np.ldexp(x, int(exponents[bucket]), out=x)
+            squares = np.einsum("ij,ij->i", x, x)
+        self.squares[side][bucket] += squares.sum(dtype=np.float64)
         return x
 
-    def _add(self, bucket: int, a: Floats, b: Floats) -> None:
-        self.count[bucket] += len(a)
-        for side, x in enumerate((a, b)):
-            # A product with ones: BLAS adds columns several times faster than `sum` does.
-            self.sums[side][bucket] += np.ones(len(x), x.dtype) @ x
-            self.squares[side][bucket] += np.einsum("ij,ij->i", x, x).sum(dtype=np.float64)
-        self.products[bucket] += a.T @ b
+    def _make_room(self, bucket: int, side: int, x: Floats) -> None:
+        """Lower the scale where these rows would leave the range of float32 when squared and added up. Exact."""
+        largest = max(float(x.max()), -float(x.min()))
+        widest = int(np.frexp(largest * np.sqrt(x.shape[1]))[1])
+        self._lower(bucket, side, max(widest + int(self.exponents[side][bucket]) - MAX_EXPONENT, 0))
+
+    def _lower(self, bucket: int, side: int, powers: int) -> None:
+        """Divide the scale of one side of a bucket by 2 ** powers."""
+        if powers:
+            self.exponents[side][bucket] -= powers
+            np.ldexp(self.sums[side][bucket], -powers, out=self.sums[side][bucket])
+            self.squares[side][bucket] = np.ldexp(self.squares[side][bucket], -2 * powers)
+            np.ldexp(self.products[bucket], -powers, out=self.products[bucket])
+
+    def _scale(self, side: int) -> int:
+        """The exponent that all buckets have once they are settled."""
+        return int(self.exponents[side][0])
 
     def _centred(self) -> _Centred:
         """Each bucket about its own mean, in the units of the data."""
         n = np.maximum(self.count, 1)[:, None]
-        means = tuple(self.pilots[s] + np.ldexp(self.sums[s] / n, -self.exponents[s]) for s in (0, 1))
+        means = tuple(self.pilots[s] + np.ldexp(self.sums[s] / n, -self._scale(s)) for s in (0, 1))
         squares = tuple(
-            np.ldexp(self.squares[s] - (self.sums[s] ** 2 / n).sum(axis=1), -2 * self.exponents[s]) for s in (0, 1)
+            np.ldexp(self.squares[s] - (self.sums[s] ** 2 / n).sum(axis=1), -2 * self._scale(s)) for s in (0, 1)
         )
         outer = np.einsum("bi,bj->bij", self.sums[0] / n, self.sums[1])
-        return _Centred(means, squares, np.ldexp(self.products - outer, -sum(self.exponents)))
+        return _Centred(means, squares, np.ldexp(self.products - outer, -self._scale(0) - self._scale(1)))
 
 
 class _Centred:
@@ -232,7 +307,7 @@ def _rounded(pilot: Float64) -> Float64:
 
 def _exponent(rows: Floats, pilot: Float64) -> int:
     """The scale that brings the rows near 1; 0 where they are near enough for squares and sums to be in range."""
-    head = rows[:1024].astype(np.float64)
+    head = rows.astype(np.float64)
     # Where the first rows are all alike, their own size is the best guess at how much the others differ.
     largest = float(np.abs(head - pilot).max()) or float(np.abs(head).max())
     exponent = -int(np.frexp(largest)[1])

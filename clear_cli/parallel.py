@@ -5,6 +5,7 @@ Order is kept everywhere, so a result never depends on the number of threads.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,26 +17,30 @@ P = ParamSpec("P")
 
 
 class Prefetch(Iterator[T]):
-    """The same items, with the next one made in a thread while the current one is used: two alive at a time.
+    """The same items, the next ones made in a thread while the current one is used.
 
-    The first one is begun at once. Use as a context manager, or close it: that waits for the item in the making.
+    The first ones are begun at once. Use as a context manager, or close it: that waits for the item in the making.
+
+    Args:
+        items: What to make; one thread makes them all, in order.
+        ahead: How many may be ready, or in the making, besides the current one.
     """
 
     _END = object()
 
-    def __init__(self, items: Iterable[T]) -> None:
+    def __init__(self, items: Iterable[T], ahead: int = 3) -> None:
         self._items = iter(items)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="read")
-        self._pending = self._pool.submit(self._make)
+        self._pending = deque(self._pool.submit(self._make) for _ in range(ahead))
 
     def _make(self) -> T | object:
         return next(self._items, self._END)
 
     def __next__(self) -> T:
-        item = self._pending.result()
+        item = self._pending.popleft().result()
+        self._pending.append(self._pool.submit(self._make))
         if item is self._END:
             raise StopIteration
-        self._pending = self._pool.submit(self._make)
         return cast("T", item)
 
     def __enter__(self) -> Prefetch[T]:
@@ -65,20 +70,27 @@ def background(function: Callable[[], T]) -> Callable[[], T]:
 
 
 @contextmanager
-def behind(function: Callable[P, None]) -> Generator[Callable[P, None]]:
-    """Calls to `function` run in one thread, in order, at most one waiting; leaving the context waits for the last.
+def behind(function: Callable[P, None], waiting: int = 8) -> Generator[Callable[P, None]]:
+    """Calls to `function` run in one thread, in order; leaving the context waits for the last.
 
-    An error in the thread is raised by the next call, or on leaving.
+    An error in the thread is raised by a later call, or on leaving.
+
+    Args:
+        function: What to call.
+        waiting: Calls that may wait for their turn; a further one blocks.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
-        pending: Future[None] | None = None
+        pending: deque[Future[None]] = deque()
 
         def call(*args: P.args, **kwargs: P.kwargs) -> None:
-            nonlocal pending
-            if pending is not None:
-                pending.result()
-            pending = pool.submit(function, *args, **kwargs)
+            while pending and (len(pending) > waiting or pending[0].done()):
+                pending.popleft().result()
+            pending.append(pool.submit(function, *args, **kwargs))
 
-        yield call
-        if pending is not None:
-            pending.result()
+        try:
+            yield call
+            while pending:
+                pending.popleft().result()
+        finally:
+            for call_ in pending:
+                call_.cancel()

@@ -77,13 +77,14 @@ class Projector:
             strength=self.strength if strength is None else strength,
         )
 
-    def transform(self, x: Floats) -> Floats:
+    def transform(self, x: Floats, status: npt.NDArray[np.uint8] | None = None) -> Floats:
         """Project rows.
 
         Rows of zeros stay zeros and rows that are not finite pass through, both to the bit.
 
         Args:
             x: (n, d) float16, float32 or float64.
+            status: (n,) their `row_status`, if it is known already.
 
         Returns:
             (n, d), of the type of x.
@@ -109,10 +110,15 @@ class Projector:
             if self.scale != 1:
                 y *= working.type(self.scale)
             y = y.astype(x.dtype, copy=False)
-        status = row_status(x)
-        kept = status != Status.USED
+        status = row_status(x) if status is None else status
+        kept = np.flatnonzero((status == Status.MISSING) | (status == Status.NON_FINITE))
         y[kept] = x[kept]
-        self._check_range(y, status)
+        bad = (row_status(y) == Status.NON_FINITE) & (status != Status.NON_FINITE)
+        if bad.any():
+            raise DataError(
+                f"{int(bad.sum())} projected rows leave the range of {y.dtype}, the first at row {int(np.argmax(bad))}",
+                fix="store the embeddings in a wider type, or divide them by a constant",
+            )
         return y
 
     def is_placeholder(self, hashes: Hashes, dtype: np.dtype[Any]) -> npt.NDArray[np.bool_]:
@@ -148,11 +154,3 @@ class Projector:
             thin = (shift, u, (self.strength * u).T, constant)
             factors[working] = tuple(np.ascontiguousarray(part, dtype=working) for part in thin)
         return factors
-
-    def _check_range(self, y: Floats, status: npt.NDArray[np.uint8]) -> None:
-        bad = ~np.isfinite(y).all(axis=1) & (status != Status.NON_FINITE)
-        if bad.any():
-            raise DataError(
-                f"{int(bad.sum())} projected rows leave the range of {y.dtype}, the first at row {int(np.argmax(bad))}",
-                fix="store the embeddings in a wider type, or divide them by a constant",
-            )

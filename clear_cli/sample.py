@@ -35,50 +35,54 @@ class Sample:
 
     def __init__(self, a: tuple[int, np.dtype[Any]], b: tuple[int, np.dtype[Any]], capacity: int | None = None) -> None:
         self.capacity = sample_items(a, b) if capacity is None else capacity
-        self._hashes: Hashes = np.empty(0, dtype=np.uint64)
-        self._rows: tuple[Floats, Floats] = (np.empty((0, a[0]), a[1]), np.empty((0, b[0]), b[1]))
+        self._sides = (a, b)
+        self._filled = 0
+        # Room for all, which takes memory only where it is used.
+        self._hash_room: Hashes = np.empty(self.capacity, dtype=np.uint64)
+        self._row_room: tuple[Floats, Floats] = (
+            np.empty((self.capacity, a[0]), a[1]),
+            np.empty((self.capacity, b[0]), b[1]),
+        )
 
     def update(self, a: Floats, b: Floats, hashes: Hashes) -> None:
         """Offer items: row i of a (n, d_a) and of b (n, d_b) is one item, with an item hash (n,)."""
-        room = self.capacity - len(self._hashes)
-        if room > 0:
-            self._append(a[:room], b[:room], hashes[:room])
-            a, b, hashes = a[room:], b[room:], hashes[room:]
-        offered = np.flatnonzero(hashes < self._hashes.max()) if len(hashes) else np.empty(0, dtype=np.intp)
+        first = min(self.capacity - self._filled, len(hashes))
+        if first:
+            self._put(np.arange(self._filled, self._filled + first), a[:first], b[:first], hashes[:first])
+            self._filled += first
+        if first == len(hashes):
+            return
+        offered = first + np.flatnonzero(hashes[first:] < self._hash_room.max())
         if not len(offered):
             return
         # Newcomers take the places of those they push out: the rows that stay are not moved.
-        everyone = np.concatenate([self._hashes, hashes[offered]])
-        order = np.argsort(everyone, kind="stable")
+        everyone = np.concatenate([self._hash_room, hashes[offered]])
+        order = np.argpartition(everyone, self.capacity - 1)
         stay, leave = order[: self.capacity], order[self.capacity :]
         newcomers = offered[stay[stay >= self.capacity] - self.capacity]
-        places = leave[leave < self.capacity]
-        self._hashes[places] = hashes[newcomers]
-        self._rows[0][places] = a[newcomers]
-        self._rows[1][places] = b[newcomers]
+        self._put(leave[leave < self.capacity], a[newcomers], b[newcomers], hashes[newcomers])
 
     def merge(self, other: Sample) -> Sample:
         """The sample of both sets of items. An item in both counts twice, as it does in the moments."""
-        sides = [(rows.shape[1], rows.dtype) for rows in self._rows]
-        merged = Sample(sides[0], sides[1], min(self.capacity, other.capacity))
+        merged = Sample(*self._sides, min(self.capacity, other.capacity))
         for part in (self, other):
-            merged.update(*part._rows, part._hashes)
+            merged.update(*part.rows(), part.hashes)
         return merged
 
     @property
     def hashes(self) -> Hashes:
         """(K,) item hashes, ascending."""
-        return np.sort(self._hashes)
+        return np.sort(self._hash_room[: self._filled])
 
     def rows(self) -> tuple[Floats, Floats]:
         """(K, d_a) and (K, d_b), in the order of the hashes, so the same for every order of the stream."""
-        order = np.argsort(self._hashes, kind="stable")
+        order = np.argsort(self._hash_room[: self._filled], kind="stable")
         # Sorted for good, one side at a time: the sample is too large to be held twice.
-        self._hashes = self._hashes[order]
-        self._rows = (self._rows[0][order], self._rows[1])
-        self._rows = (self._rows[0], self._rows[1][order])
-        return self._rows
+        self._hash_room[: self._filled] = self._hash_room[order]
+        for room in self._row_room:
+            room[: self._filled] = room[order]
+        return self._row_room[0][: self._filled], self._row_room[1][: self._filled]
 
-    def _append(self, a: Floats, b: Floats, hashes: Hashes) -> None:
-        self._hashes = np.concatenate([self._hashes, hashes])
-        self._rows = (np.concatenate([self._rows[0], a]), np.concatenate([self._rows[1], b]))
+    def _put(self, places: npt.NDArray[np.intp], a: Floats, b: Floats, hashes: Hashes) -> None:
+        self._hash_room[places] = hashes
+        self._row_room[0][places], self._row_room[1][places] = a, b

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clear_cli.embeddings.base import Source, unreadable
+from clear_cli.embeddings.base import PIECE_BYTES, Source, unreadable
 from clear_cli.errors import DataError, UsageError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -17,6 +17,7 @@ def open_source(
     embedding_column: str | None = None,
     id_column: str | None = None,
     ids: Path | None = None,
+    piece_bytes: int = PIECE_BYTES,
 ) -> Source:
     """Open the embeddings of one modality; the container is known by its first bytes, not by its name.
 

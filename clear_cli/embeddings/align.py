@@ -6,7 +6,7 @@ the rows of the first modality in their order, then items that only later modali
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,19 @@ import numpy as np
 import pyarrow as pa
 
 from clear_cli.embeddings.base import IdKind, Mask, Rows
-from clear_cli.embeddings.ids import Index, Keys, Positions, as_kind, common_kind, keys_of, keys_of_rows, read_keys
+from clear_cli.embeddings.ids import (
+    Index,
+    Keys,
+    Positions,
+    as_kind,
+    common_kind,
+    fold,
+    folded_in_one_order,
+    keys_of,
+    keys_of_rows,
+    read_keys,
+    refuse_duplicates,
+)
 from clear_cli.embeddings.npy import open_ids
 from clear_cli.errors import DataError
 from clear_cli.health import Hashes, mix
@@ -30,16 +42,16 @@ class Alignment:
         items: Number of items; item numbers are 0 .. items - 1.
         positions: Per modality, (rows,) the item number of each row, -1 for an item that no other modality
             has; None where row i is item i.
-        hashes: (items,) a hash of each item's id, for sampling.
-        shared: (items,) which items more than one modality has a row for.
+        folded: (items,) what decides an item's hash; None where it is the item's number.
+        shared: (items,) which items more than one modality has a row for; None for all.
         fit: (items,) which items may enter the fit; None for all.
         unknown_fit_items: Ids of the fit list that no modality has.
     """
 
     items: int
     positions: dict[str, Positions | None]
-    hashes: Hashes
-    shared: Mask
+    folded: Hashes | None
+    shared: Mask | None
     fit: Mask | None
     unknown_fit_items: int = 0
 
@@ -47,6 +59,10 @@ class Alignment:
         """Item numbers of some consecutive rows of a modality, -1 for none: (rows,)."""
         positions = self.positions[modality]
         return np.arange(start, start + rows) if positions is None else positions[start : start + rows]
+
+    def hashes(self, items: slice) -> Hashes:
+        """A hash of the id of each of some consecutive items, for sampling: (n,)."""
+        return mix(np.arange(items.start, items.stop, dtype=np.uint64) if self.folded is None else self.folded[items])
 
     def shared_items(self, a: str, b: str) -> int:
         """How many items both modalities have a row for."""
@@ -70,22 +86,32 @@ def align(sources: Mapping[str, Rows], fit_items: Path | None = None) -> Alignme
         DataError: Kinds of ids that cannot match, duplicate ids, unequal lengths without ids, an empty fit list.
     """
     kind = common_kind(sources)
+    nobody = keys_of_rows(0)
     if kind == "row":
         items = next(iter(sources.values())).rows
-        fit, unknown = _fit_mask(keys_of_rows(items), keys_of_rows(0), fit_items, "integer")
-        hashes = mix(np.arange(items, dtype=np.uint64))
-        return Alignment(items, dict.fromkeys(sources), hashes, np.ones(items, dtype=bool), fit, unknown)
+        fit, unknown = _fit_mask(lambda: keys_of_rows(items), nobody, fit_items, "integer")
+        return Alignment(items, dict.fromkeys(sources), None, None, fit, unknown)
+    folded = folded_in_one_order(sources, kind)
+    if folded is None:
+        return _match(sources, kind, fit_items)
+    name, first = next(iter(sources.items()))
+    refuse_duplicates(folded, name, first)
+    fit, unknown = _fit_mask(lambda: read_keys(first, kind), nobody, fit_items, kind)
+    return Alignment(first.rows, dict.fromkeys(sources), folded, None, fit, unknown)
+
+
+def _match(sources: Mapping[str, Rows], kind: IdKind, fit_items: Path | None) -> Alignment:
+    """The alignment of modalities that differ in items, or in their order."""
     positions: dict[str, Positions | None] = {}
     known = others = keys_of_rows(0)
     for modality, source in sources.items():
         keys = read_keys(source, kind)
+        refuse_duplicates(keys[:, 0], modality, source)
         if not positions:
-            Index(keys).refuse_duplicates(modality, source)
             positions[modality], known = None, keys
         elif np.array_equal(keys, known):
             positions[modality] = None
         else:
-            Index(keys).refuse_duplicates(modality, source)
             found = Index(known).find(keys)
             new = np.flatnonzero(found < 0)
             if modality == list(sources)[-1]:
@@ -101,16 +127,19 @@ def align(sources: Mapping[str, Rows], fit_items: Path | None = None) -> Alignme
     holders = np.zeros(len(known), dtype=np.uint8)
     for places in positions.values():
         holders[slice(None) if places is None else places[places >= 0]] += 1
-    fit, unknown = _fit_mask(known, others, fit_items, kind)
-    return Alignment(len(known), positions, mix(known[:, 0] ^ known[:, 1]), holders > 1, fit, unknown)
+    fit, unknown = _fit_mask(lambda: known, others, fit_items, kind)
+    return Alignment(len(known), positions, fold(known), holders > 1, fit, unknown)
 
 
-def _fit_mask(known: Keys, others: Keys, fit_items: Path | None, kind: IdKind) -> tuple[Mask | None, int]:
+def _fit_mask(
+    known_keys: Callable[[], Keys], others: Keys, fit_items: Path | None, kind: IdKind
+) -> tuple[Mask | None, int]:
     """Which of the known items the list names, and how many of its ids are neither known nor among the others."""
     if fit_items is None:
         return None, 0
     listed = list(open_ids(fit_items).blocks(LIST_ROWS))
     wanted = np.unique(np.concatenate([keys_of_rows(0), *(_keys_as(ids, kind, fit_items) for ids in listed)]), axis=0)
+    known = known_keys()
     found = Index(known).find(wanted)
     if not (found >= 0).any():
         raise DataError("no id in the list of items to fit on is known", where=fit_items, ids=f"{len(wanted):,}")

@@ -89,11 +89,13 @@ class Rows(Protocol):
     dim: int
     dtype: np.dtype[Any]
     id_kind: IdKind
+    piece_bytes: int
+    """What a sink collects of the embeddings before it writes them: the largest row group, or 0."""
     notes: list[str]
     """What a reader should know about the layout: a split row group, a file that is not carried over."""
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
-        """The rows in file order, in chunks whose size the layout alone decides, from the one that begins at `start`."""
+        """The rows in file order, in chunks that the layout alone decides, from the one that begins at `start`."""
         ...
 
     def ids(self) -> Iterator[pa.Array]:

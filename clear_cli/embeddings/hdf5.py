@@ -49,6 +49,7 @@ class Hdf5Source:
             dataset = contents.embeddings(embedding_column)
             ids = contents.ids(id_column, dataset)
             self.rows, self.dim = dataset.shape
+            self.piece_bytes = 0
             self.dtype: np.dtype[Any] = dataset.dtype.newbyteorder("=")
             self.id_kind: IdKind = id_kind(ids) or "string"
             self.notes = contents.notes(dataset)

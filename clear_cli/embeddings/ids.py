@@ -7,7 +7,7 @@ items two ids collide with probability 1e-25), the value itself for integers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +20,10 @@ from clear_cli.embeddings.base import IdKind, Rows
 from clear_cli.errors import DataError
 
 Keys = npt.NDArray[np.uint64]
-Positions = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.signedinteger[Any]]
+
+FIND_ROWS = 1 << 20
+"""Keys that are looked up at a time: what a look-up needs per key is needed for these only."""
 
 
 def common_kind(sources: Mapping[str, Rows]) -> IdKind:
@@ -66,8 +69,29 @@ _KIND_NAMES = {
 
 def read_keys(source: Rows, kind: IdKind) -> Keys:
     """Keys of all rows of a source: (rows, 2)."""
-    parts = [keys_of(as_kind(ids, kind, where=source.path)) for ids in source.ids()]
-    return np.concatenate([np.empty((0, 2), dtype=np.uint64), *parts])
+    keys, start = np.empty((source.rows, 2), dtype=np.uint64), 0
+    for ids in source.ids():
+        keys[start : start + len(ids)] = keys_of(as_kind(ids, kind, where=source.path))
+        start += len(ids)
+    return keys
+
+
+def folded_in_one_order(sources: Mapping[str, Rows], kind: IdKind) -> npt.NDArray[np.uint64] | None:
+    """(rows,) folded keys of the ids, where they are the same in all sources row by row; else None.
+
+    The ids themselves are compared, side by side, until they differ.
+    """
+    first, *others = sources.values()
+    if any(source.rows != first.rows for source in others):
+        return None
+    folded, start = np.empty(first.rows, dtype=np.uint64), 0
+    steps = [_in_step(as_kind(ids, kind, where=source.path) for ids in source.ids()) for source in others]
+    for ids in (as_kind(ids, kind, where=first.path) for ids in first.ids()):
+        if not all(step(len(ids)).equals(ids) for step in steps):
+            return None
+        folded[start : start + len(ids)] = fold(keys_of(ids))
+        start += len(ids)
+    return folded
 
 
 def table_id_type(sources: Iterable[Rows]) -> pa.DataType:
@@ -88,14 +112,22 @@ def ids_in_step(source: Rows, kind: pa.DataType) -> Callable[[int, int], pa.Arra
     """
     if source.id_kind == "row":
         return lambda start, rows: pa.array(np.arange(start, start + rows)).cast(kind)
-    arrays, waiting = source.ids(), pa.chunked_array([], kind)
+    take = _in_step(ids.cast(kind) for ids in source.ids())
+    return lambda _, rows: take(rows)
 
-    def take(start: int, rows: int) -> pa.Array:  # noqa: ARG001  (always where the last call ended)
-        nonlocal waiting
-        while len(waiting) < rows:
-            waiting = pa.chunked_array([*waiting.chunks, next(arrays).cast(kind)])
-        taken, waiting = waiting[:rows], waiting[rows:]
-        return taken.combine_chunks()
+
+def _in_step(arrays: Iterator[pa.Array]) -> Callable[[int], pa.Array]:
+    """The next so many values of arrays of any length."""
+    waiting: list[pa.Array] = []
+
+    def take(rows: int) -> pa.Array:
+        ready = sum(map(len, waiting))
+        while ready < rows or not waiting:
+            waiting.append(next(arrays, pa.array([])))
+            ready += len(waiting[-1])
+        together = waiting[0] if len(waiting) == 1 else pa.concat_arrays(waiting)
+        waiting[:] = [together[rows:]]
+        return together[:rows]
 
     return take
 
@@ -110,6 +142,11 @@ def keys_of(ids: pa.Array) -> Keys:
         return np.stack([values.view(np.uint64), (values < 0).astype(np.uint64)], axis=1)
     digests = b"".join(map(xxhash.xxh3_128_digest, ids.cast(pa.binary()).to_pylist()))
     return np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2)
+
+
+def fold(keys: Keys) -> npt.NDArray[np.uint64]:
+    """(n,) 64 bits of each key. Different for different integers of one type; strings may collide."""
+    return keys[:, 0] ^ keys[:, 1]
 
 
 def keys_of_rows(rows: int) -> Keys:
@@ -138,50 +175,64 @@ _NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 
 
 class Index:
-    """Looks keys up: (n, 2) sorted by their first half."""
+    """Looks keys up: the first halves of (n, 2) keys, sorted."""
 
     def __init__(self, keys: Keys) -> None:
-        self.order = np.argsort(keys[:, 0], kind="stable")
-        self.keys = keys[self.order]
+        self._keys = keys
+        self._order = np.argsort(keys[:, 0]).astype(np.int32 if len(keys) < 1 << 31 else np.int64)
+        self._sorted = keys[self._order, 0]
 
     def find(self, keys: Keys) -> Positions:
         """Row number of each key in the index, -1 where it is not there: (n,)."""
-        found = np.full(len(keys), -1, dtype=np.int64)
-        place = np.searchsorted(self.keys[:, 0], keys[:, 0])
+        found = np.full(len(keys), -1, dtype=self._order.dtype)
+        for start in range(0, len(keys), FIND_ROWS):
+            self._find(keys[start : start + FIND_ROWS], found[start : start + FIND_ROWS])
+        return found
+
+    def _find(self, keys: Keys, found: Positions) -> None:
+        place = np.searchsorted(self._sorted, keys[:, 0])
         open_ = np.arange(len(keys))
         # Different keys with one first half stand side by side; almost always there is just one.
         while len(open_):
-            open_ = open_[place[open_] < len(self.keys)]
-            open_ = open_[self.keys[place[open_], 0] == keys[open_, 0]]
-            hit = self.keys[place[open_], 1] == keys[open_, 1]
-            found[open_[hit]] = self.order[place[open_[hit]]]
+            open_ = open_[place[open_] < len(self._sorted)]
+            open_ = open_[self._sorted[place[open_]] == keys[open_, 0]]
+            rows = self._order[place[open_]]
+            hit = self._keys[rows, 1] == keys[open_, 1]
+            found[open_[hit]] = rows[hit]
             open_ = open_[~hit]
             place[open_] += 1
-        return found
 
-    def refuse_duplicates(self, modality: str, source: Rows) -> None:
-        """Raise a DataError that names the first few duplicate ids, if there are any."""
-        # Equal keys have equal first halves; within such a run the rare other key may stand between two equal ones.
-        runs = np.flatnonzero(self.keys[1:, 0] == self.keys[:-1, 0])
-        suspects = np.unique(np.concatenate([self.order[runs], self.order[runs + 1]]))
-        if not len(suspects):
-            return
-        seen: dict[Any, list[int]] = {}
-        start = 0
-        for ids in source.ids():
-            here = suspects[(suspects >= start) & (suspects < start + len(ids))]
-            for row, value in zip(here, ids.take(pa.array(here - start)).to_pylist(), strict=True):
-                seen.setdefault(value, []).append(int(row))
-            start += len(ids)
-        twice = {value: rows for value, rows in seen.items() if len(rows) > 1}
-        if not twice:
-            return
-        first = [f"{value} (rows {', '.join(map(str, rows[:3]))})" for value, rows in list(twice.items())[:3]]
-        raise DataError(
-            f'{len(twice):,} item ids of "{modality}" occur more than once',
-            where=source.path,
-            first="; ".join(first),
-            fix="one row per item, for example the mean: pandas.read_parquet(path).dropna()"
-            ".groupby('item_id')['embedding']"
-            ".apply(lambda rows: numpy.mean(numpy.stack(rows), axis=0))",
-        )
+
+def refuse_duplicates(halves: npt.NDArray[np.uint64], modality: str, source: Rows) -> None:
+    """Raise a DataError that names the first few ids that occur twice, if there are any.
+
+    Args:
+        halves: (n,) something of each id that equal ids have in common, and few others.
+        modality: Whose ids they are.
+        source: Where they are, to be read again if there are suspects.
+    """
+    ordered = np.sort(halves)
+    common = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
+    if not len(common):
+        return
+    suspects = np.flatnonzero(np.isin(halves, common))
+    seen: dict[Any, list[int]] = {}
+    start = 0
+    for ids in source.ids():
+        here = suspects[(suspects >= start) & (suspects < start + len(ids))]
+        for row, value in zip(here, ids.take(pa.array(here - start)).to_pylist(), strict=True):
+            seen.setdefault(value, []).append(int(row))
+        start += len(ids)
+    twice = {value: rows for value, rows in seen.items() if len(rows) > 1}
+    if not twice:
+        return
+    first = [f"{value} (rows {', '.join(map(str, rows[:3]))})" for value, rows in list(twice.items())[:3]]
+    raise DataError(
+        f'{len(twice):,} item ids of "{modality}" occur more than once',
+        where=source.path,
+        first="; ".join(first),
+        fix="one row per item, for example the mean: pandas.read_parquet(path).dropna()"
+        ".groupby('item_id')['embedding']"
+        ".apply(lambda rows: numpy.mean(numpy.stack(rows), axis=0))",
+    )

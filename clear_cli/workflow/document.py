@@ -73,8 +73,10 @@ def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: M
     modalities = {
         name: {**known["modalities"][name], **_outcome_figures(outcome)} for name, outcome in outcomes.items()
     }
-    norms = {side: [one["row_norm_mean"][side] for one in modalities.values()] for side in ("before", "after")}
-    scales = {side: scale_ratio(values) for side, values in norms.items()} if len(outcomes) > 1 else None
+    norms = [one["row_norm_mean"] for one in modalities.values() if "row_norm_mean" in one]
+    scales = (
+        {side: scale_ratio([one[side] for one in norms]) for side in ("before", "after")} if len(norms) > 1 else None
+    )
     warnings = [*known["warnings"], *_outcome_warnings(modalities, scales, projectors)]
     complete: Figures = plain({**known, "modalities": modalities, "scale_ratio": scales, "warnings": warnings})
     return complete
@@ -101,15 +103,30 @@ def modality_figures(source: Rows, projector: Projector) -> Figures:
 
 
 def pair_figures(fitted: Fitted) -> list[Figures]:
-    """Every pair that entered the fit: leftover from its moments, the rest from its sample, before and after."""
+    """Every pair that entered the fit: leftover from its moments, the rest from its sample if there is one."""
     figures = []
     for pair, moments in fitted.moments.items():
         a, b = (fitted.projectors[name] for name in pair)
-        figures.append(_pair(pair, moments, fitted.samples[pair], a, b))
+        one = _pair(pair, moments, a, b)
+        if pair in fitted.samples:
+            one["leftover"]["sample_as_written"], one["sample"] = _sampled(fitted.samples[pair], pair, a, b)
+        figures.append(one)
     return figures
 
 
-def _pair(pair: Pair, moments: CrossMoments, sample: Sample, a: Projector, b: Projector) -> Figures:
+def _pair(pair: Pair, moments: CrossMoments, a: Projector, b: Projector) -> Figures:
+    return {
+        "modalities": list(pair),
+        "items": moments.items,
+        "total_variance": [moments.total_variance(side) for side in (0, 1)],
+        "covariance_over_chance": over_chance(moments),
+        "leftover": {"fit_algebraic": leftover(moments, a, b)},
+        "heatmap": heatmap(moments, a, b),
+    }
+
+
+def _sampled(sample: Sample, pair: Pair, a: Projector, b: Projector) -> tuple[float | None, Figures]:
+    """What needs whole rows, before and after, as they are written: the leftover, and the rest."""
     before = sample.rows()
     after = (a.transform(before[0]), b.transform(before[1]))
 
@@ -120,32 +137,21 @@ def _pair(pair: Pair, moments: CrossMoments, sample: Sample, a: Projector, b: Pr
     # Before and after are independent of each other, and each is computed on one thread: same bits everywhere.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
         (shared, first, near), (shared_after, then, near_after) = pool.map(measure, (before, after))
-    return {
-        "modalities": list(pair),
-        "items": moments.items,
-        "total_variance": [moments.total_variance(side) for side in (0, 1)],
-        "covariance_over_chance": over_chance(moments),
-        "leftover": {
-            "fit_algebraic": leftover(moments, a, b),
-            "sample_as_written": ratio(shared_after.shared_norm, shared.shared_norm * a.scale * b.scale),
+    figures = {
+        "items": shared.items,
+        **{key: {"before": first[key], "after": then[key]} for key in first},
+        "neighbour_overlap": {
+            "before": near["jaccard"],
+            "after": near_after["jaccard"],
+            "chance": near["chance"],
+            "neighbours": near["k"],
+            "items": near["items"],
         },
-        "sample": {
-            "items": shared.items,
-            **{key: {"before": first[key], "after": then[key]} for key in first},
-            "neighbour_overlap": {
-                "before": near["jaccard"],
-                "after": near_after["jaccard"],
-                "chance": near["chance"],
-                "neighbours": near["k"],
-                "items": near["items"],
-            },
-            "scatter": {
-                name: scatter(x, y, projector)
-                for name, x, y, projector in zip(pair, before, after, (a, b), strict=True)
-            },
+        "scatter": {
+            name: scatter(x, y, projector) for name, x, y, projector in zip(pair, before, after, (a, b), strict=True)
         },
-        "heatmap": heatmap(moments, a, b),
     }
+    return ratio(shared_after.shared_norm, shared.shared_norm * a.scale * b.scale), figures
 
 
 def _chance_warnings(pairs: list[Figures]) -> list[str]:
@@ -169,10 +175,15 @@ def _outcome_figures(outcome: Outcome) -> Figures:
     def listed(extremes: list[Extreme]) -> list[Figures]:
         return [{"item_id": one.item_id, "row": one.row, "removed": one.removed} for one in extremes]
 
-    return {
+    counts: Figures = {
         "rows_by_status": dict(outcome.by_status),
         "rows_without_other_modality": outcome.alone,
         "rows_zeroed": outcome.zeroed,
+    }
+    if outcome.impact is None:
+        return counts
+    return {
+        **counts,
         **outcome.impact.figures(),
         "most_affected": listed(outcome.most),
         "least_affected": listed(outcome.least),
@@ -185,13 +196,13 @@ def _outcome_warnings(
     warnings = []
     for name, one in modalities.items():
         changed = not projectors[name].identity
-        kept, alone = one["variance_kept"], one["rows_without_other_modality"]
+        kept, alone = one.get("variance_kept"), one["rows_without_other_modality"]
         if changed and kept is not None and kept < 1 - MOST_OF_THE_VARIANCE:
             warnings.append(
                 f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
                 "(a lower rank or strength removes less)"
             )
-        if changed and abs(one["row_norm_mean"]["before"] - 1) < UNIT_NORM and _narrow(one["histograms"]["row_norm"]):
+        if changed and "histograms" in one and _unit_norm(one):
             warnings.append(f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed')
         if changed and alone:
             warnings.append(
@@ -210,9 +221,12 @@ def _outcome_warnings(
     return warnings
 
 
-def _narrow(histogram: Figures) -> bool:
-    """Whether all row norms before fall into the bins around 1."""
-    return all(0.9 < edge < 1.1 for edge, rows in zip(histogram["edges"], histogram["before"], strict=False) if rows)
+def _unit_norm(one: Figures) -> bool:
+    """Whether the row norms before are 1 on average, and all fall into the bins around it."""
+    histogram = one["histograms"]["row_norm"]
+    return abs(one["row_norm_mean"]["before"] - 1) < UNIT_NORM and all(
+        0.9 < edge < 1.1 for edge, rows in zip(histogram["edges"], histogram["before"], strict=False) if rows
+    )
 
 
 def plain(value: Any) -> Any:

@@ -23,18 +23,12 @@ from clear_cli.embeddings.base import Rows
 from clear_cli.embeddings.stream import Aligned, Block
 from clear_cli.errors import DataError
 from clear_cli.health import Floats, Hashes, Mask, RepeatedRows, Status, pair_hashes, row_hashes, row_status
-from clear_cli.moments import CrossMoments, bucket_count
+from clear_cli.moments import CrossMoments
 from clear_cli.projector import Projector
-from clear_cli.sample import Sample, sample_items
+from clear_cli.sample import Sample
 from clear_cli.subspace import Pair, RankRule, energy_rank, numeric_rank, shared_subspaces, tied_at
 
 MIN_COMPLETE_ITEMS = 10
-BLOCK_BYTES = 256 << 20
-MAX_BLOCK_ITEMS = 8_192
-
-INTERPRETER_BYTES = 250 << 20
-ID_BYTES = 64
-"""For the memory estimate: Python with its libraries, and what alignment keeps for an item."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +38,7 @@ class Fitted:
     Attributes:
         projectors: One per modality.
         moments: Cross-moments of each pair that entered the fit.
-        samples: The sample of complete items of each of these pairs.
+        samples: The sample of complete items of each of these pairs; none where nothing is to be reported.
         membership: Which rows took part.
         warnings: What the user should know.
     """
@@ -68,7 +62,7 @@ class Membership:
     """
 
     alignment: Alignment
-    usable: npt.NDArray[np.uint64]
+    usable: npt.NDArray[np.unsignedinteger[Any]]
     bits: dict[str, int]
     partners: dict[str, int]
 
@@ -76,16 +70,16 @@ class Membership:
         """For consecutive rows that are usable: their status, and which have no usable row elsewhere; (rows,) each."""
         numbers = self.alignment.item_numbers(modality, start, rows)
         known = numbers >= 0
-        bits = np.where(known, self.usable[numbers], np.uint64(0))
-        status = np.where(bits & np.uint64(self.partners[modality]), Status.USED, Status.INCOMPLETE)
+        bits = np.where(known, self.usable[numbers], 0)
+        status = np.where(bits & self.partners[modality], Status.USED, Status.INCOMPLETE)
         if self.alignment.fit is not None:
             status[(status == Status.USED) & ~self.alignment.fit[numbers]] = Status.EXCLUDED
-        alone = (bits & ~np.uint64(self.bits[modality])) == 0
+        alone = (bits & (sum(self.bits.values()) - self.bits[modality])) == 0
         return status.astype(np.uint8), alone
 
 
 def fit_rows(sources: Mapping[str, Rows], alignment: Alignment, options: FitOptions, machine: Machine) -> Fitted:
-    """Fit the shared subspace of every modality.
+    """Fit the shared subspace of every modality, and sample what a report needs.
 
     Raises:
         DataError: Rows that are not finite (unless kept), or too few complete items.
@@ -96,7 +90,7 @@ def fit_rows(sources: Mapping[str, Rows], alignment: Alignment, options: FitOpti
     with (
         threadpool_limits(1, user_api="blas"),
         ThreadPoolExecutor(machine.threads) as pool,
-        Aligned(sources, alignment, block_items=block_items(sources), scratch=machine.tmp_dir) as aligned,
+        Aligned(sources, alignment, scratch=machine.tmp_dir) as aligned,
     ):
         reading = _Reading(sources, alignment, options)
         reading.run(aligned, machine, pool, "fitting")
@@ -104,23 +98,6 @@ def fit_rows(sources: Mapping[str, Rows], alignment: Alignment, options: FitOpti
             reading = _Reading(sources, alignment, options, reading.placeholders())
             reading.run(aligned, machine, pool, "fitting again without placeholders")
         return _decompose(sources, reading, options)
-
-
-def block_items(sources: Mapping[str, Rows]) -> int:
-    """Items in a compute block: a power of two that depends on the dimensions alone, as results then do."""
-    row_bytes = sum(source.dim * max(source.dtype.itemsize, 4) for source in sources.values())
-    return min(MAX_BLOCK_ITEMS, 1 << max((BLOCK_BYTES // row_bytes).bit_length() - 1, 8))
-
-
-def memory_estimate(sources: Mapping[str, Rows], items: int) -> int:
-    """Bytes that a run takes at its peak, roughly: the interpreter, the accumulators, the blocks in flight, the ids."""
-    shapes = [(source.dim, source.dtype) for source in sources.values()]
-    row_bytes = sum(dim * max(dtype.itemsize, 4) for dim, dtype in shapes)
-    pairs = 0
-    for a, b in combinations(shapes, 2):
-        pairs += bucket_count(a[0], b[0]) * a[0] * b[0] * 8
-        pairs += sample_items(a, b) * (a[0] * a[1].itemsize + b[0] * b[1].itemsize)
-    return INTERPRETER_BYTES + pairs + 3 * min(block_items(sources), items) * row_bytes + ID_BYTES * items
 
 
 @dataclass
@@ -135,9 +112,10 @@ class _Reading:
     def __post_init__(self) -> None:
         shapes = {name: (source.dim, source.dtype) for name, source in self.sources.items()}
         self.moments = {(a, b): CrossMoments(shapes[a][0], shapes[b][0]) for a, b in combinations(shapes, 2)}
-        self.samples = {(a, b): Sample(shapes[a], shapes[b]) for a, b in combinations(shapes, 2)}
+        pairs = self.moments if self.options.report else ()
+        self.samples = {(a, b): Sample(shapes[a], shapes[b]) for a, b in pairs}
         self.bits = {name: 1 << i for i, name in enumerate(shapes)}
-        self.usable = np.zeros(self.alignment.items, dtype=np.uint64)
+        self.usable = np.zeros(self.alignment.items, dtype=np.min_scalar_type((1 << len(shapes)) - 1))
         self.repeated = {name: RepeatedRows() for name in shapes}
         self.fillers: dict[str, dict[int, Floats]] = {name: {} for name in shapes}
 
@@ -157,13 +135,16 @@ class _Reading:
             self._refuse_non_finite(name, status, block)
             hashes[name] = row_hashes(rows)
             usable[name] = status == Status.USED
-            self.repeated[name].update(hashes[name][usable[name] & self.alignment.shared[block.items]])
+            shared = (
+                usable[name] if self.alignment.shared is None else usable[name] & self.alignment.shared[block.items]
+            )
+            self.repeated[name].update(hashes[name][shared])
             if name in self.known:
                 filler = np.isin(hashes[name], self.known[name]) & usable[name]
                 for i in np.flatnonzero(filler):
                     self.fillers[name].setdefault(int(hashes[name][i]), rows[i].copy())
                 usable[name] &= ~filler
-            self.usable[block.items] |= np.where(usable[name], np.uint64(self.bits[name]), np.uint64(0))
+            self.usable[block.items] |= usable[name] * self.usable.dtype.type(self.bits[name])
         for a, b in self.moments:
             complete = usable[a] & usable[b]
             if self.alignment.fit is not None:
@@ -171,7 +152,8 @@ class _Reading:
             x, y = _selected(block.rows[a], complete), _selected(block.rows[b], complete)
             contents = pair_hashes(hashes[a][complete], hashes[b][complete])
             self.moments[a, b].update(x, y, contents, parallel=pool.map)
-            self.samples[a, b].update(x, y, self.alignment.hashes[block.items][complete])
+            if self.samples:
+                self.samples[a, b].update(x, y, self.alignment.hashes(block.items)[complete])
 
     def _refuse_non_finite(self, name: str, status: npt.NDArray[np.uint8], block: Block) -> None:
         bad = np.flatnonzero(status == Status.NON_FINITE)
@@ -245,7 +227,7 @@ def _decompose(sources: Mapping[str, Rows], reading: _Reading, options: FitOptio
             placeholders=np.array(fillers, dtype=sources[name].dtype).reshape(-1, subspace.dim),
         )
     membership = Membership(reading.alignment, reading.usable, reading.bits, partners)
-    samples = {pair: reading.samples[pair] for pair in moments}
+    samples = {pair: reading.samples[pair] for pair in moments if pair in reading.samples}
     return Fitted(projectors, moments, samples, membership, warnings)
 
 

@@ -26,6 +26,7 @@ from clear_cli.publish import (
     require_free,
 )
 from clear_cli.workflow.document import plain
+from clear_cli.workflow.memory import piece_bytes
 
 PROJECTOR = "projector.safetensors"
 DIAGNOSTICS = "diagnostics.json"
@@ -50,7 +51,7 @@ class Published:
     current: bool = False
 
 
-def open_inputs(inputs: Sequence[Input]) -> dict[str, Source]:
+def open_inputs(inputs: Sequence[Input], machine: Machine) -> dict[str, Source]:
     """The sources of all modalities, by name. Errors as in `open_source`."""
     return {
         one.modality: open_source(
@@ -59,6 +60,7 @@ def open_inputs(inputs: Sequence[Input]) -> dict[str, Source]:
             embedding_column=one.embedding_column,
             id_column=one.id_column,
             ids=one.ids,
+            piece_bytes=piece_bytes(machine.memory, len(inputs)),
         )
         for one in inputs
     }
@@ -83,7 +85,7 @@ class Job:
         given = [path for path in others if path is not None]
         refuse_overlap(out, [*given, *(path for one in inputs for path in (one.path, one.ids) if path is not None)])
         self._state = {path: _state(path) for path in given}
-        self.sources = open_inputs(inputs)
+        self.sources = open_inputs(inputs, machine)
         self._state |= {path: _state(path) for source in self.sources.values() for path in source.files()}
 
     def containers(self) -> dict[str, list[str]]:

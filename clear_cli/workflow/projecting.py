@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clear_cli.config import OnInvalid
-from clear_cli.embeddings.base import Chunk, Floats, Sink, Source
+from clear_cli.embeddings.base import Chunk, Floats, Rows, Sink
 from clear_cli.embeddings.ids import ids_in_step
 from clear_cli.embeddings.items import ItemsWriter
 from clear_cli.errors import DataError
@@ -23,7 +23,7 @@ from clear_cli.parallel import Prefetch, behind
 from clear_cli.projector import Projector
 from clear_cli.workflow.fitting import non_finite
 
-PART_ROWS = 512
+PART_ROWS = 256
 """Rows projected by one call, counted from the start of a chunk: fixed, so that results do not depend on threads."""
 
 EXTREMES = 10
@@ -47,30 +47,42 @@ class Outcome:
     """What became of the rows of one modality.
 
     Attributes:
-        impact: Totals over the usable rows.
         by_status: Rows by status.
         alone: Usable rows whose item has no usable row in another modality.
         zeroed: Usable rows that came out all zeros.
+        impact: Totals over the usable rows; None where nothing is to be reported, and so for what follows.
         most: (share removed, row, id) of the rows that lost most, most first.
         least: The same of those that lost least.
     """
 
-    impact: Impact
     by_status: dict[str, int] = field(default_factory=lambda: {status.label: 0 for status in Status})
     alone: int = 0
     zeroed: int = 0
+    impact: Impact | None = None
     most: list[Extreme] = field(default_factory=list)
     least: list[Extreme] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Register:
+    """Where the figures of every row are written.
+
+    Attributes:
+        items: The items table.
+        id_type: Type of its ids.
+    """
+
+    items: ItemsWriter
+    id_type: pa.DataType
+
+
 def project(
-    source: Source,
+    source: Rows,
     projector: Projector,
     sink: Sink,
-    items: ItemsWriter,
+    register: Register | None,
     pool: Executor,
     *,
-    id_type: pa.DataType,
     part_of: PartOf,
     on_invalid: OnInvalid,
 ) -> Generator[int, None, Outcome]:
@@ -80,9 +92,8 @@ def project(
         source: The modality as it is.
         projector: Its projector.
         sink: Writes its container; open, and closed by who opened it.
-        items: Takes the figures of every row.
+        register: Takes the figures of every row; None to measure none.
         pool: Runs the parts of a chunk. BLAS must be limited to one thread.
-        id_type: Type of the ids in the items table.
         part_of: Tells what part usable rows had in the fit.
         on_invalid: What rows with NaN or infinity do.
 
@@ -95,22 +106,28 @@ def project(
     Raises:
         DataError: A row that is not finite (unless kept), or that leaves the range of its type.
     """
-    outcome = Outcome(Impact(source.dim))
-    name, ids_of = projector.modality, ids_in_step(source, id_type)
+    name = projector.modality
+    outcome = Outcome(impact=None if register is None else Impact(source.dim))
+    ids_of = None if register is None else ids_in_step(source, register.id_type)
     with behind(sink.write) as write, Prefetch(source.chunks()) as chunks:
         for chunk in chunks:
-            done = _projected(chunk, projector, pool)
+            done = _projected(chunk, projector, pool, measure=register is not None)
             bad = np.flatnonzero(done.status == Status.NON_FINITE)
             if len(bad) and on_invalid == "error":
                 raise non_finite(name, chunk.start + int(bad[0]), source.path)
-            write(name, chunk, done.y)
+            # The rows as they were are not needed any more, and would wait with the others.
+            write(name, replace(chunk, embeddings=done.y), done.y)
             usable = done.status == Status.USED
             part, alone = part_of(chunk.start, len(chunk))
             done.status[usable] = part[usable]
             outcome.alone += int(np.count_nonzero(alone & usable))
-            ids = ids_of(chunk.start, len(chunk))
-            _account(outcome, chunk, done, usable, ids)
-            items.write(name, ids, chunk.start, done.status, done.figures)
+            outcome.zeroed += int(np.count_nonzero(done.zeroed & usable))
+            for status, rows in enumerate(np.bincount(done.status, minlength=len(Status))):
+                outcome.by_status[Status(status).label] += int(rows)
+            if register is not None and ids_of is not None:
+                ids = ids_of(chunk.start, len(chunk))
+                _account(outcome, chunk, done, usable, ids)
+                register.items.write(name, ids, chunk.start, done.status, done.figures)
             yield len(chunk)
     return outcome
 
@@ -121,12 +138,14 @@ class _Projected:
 
     y: Floats
     status: Statuses
+    zeroed: Mask
     figures: dict[str, npt.NDArray[np.float64]]
 
 
-def _projected(chunk: Chunk, projector: Projector, pool: Executor) -> _Projected:
+def _projected(chunk: Chunk, projector: Projector, pool: Executor, *, measure: bool) -> _Projected:
     y = np.empty_like(chunk.embeddings)
     status = np.empty(len(chunk), dtype=np.uint8)
+    zeroed = np.empty(len(chunk), dtype=np.bool_)
 
     def part(start: int) -> dict[str, npt.NDArray[np.float64]]:
         rows = slice(start, start + PART_ROWS)
@@ -136,24 +155,25 @@ def _projected(chunk: Chunk, projector: Projector, pool: Executor) -> _Projected
             filler = projector.is_placeholder(row_hashes(x), x.dtype) & (status[rows] == Status.USED)
             status[rows][filler] = Status.PLACEHOLDER
         try:
-            y[rows] = projector.transform(x)
+            y[rows] = projector.transform(x, status[rows])
         except DataError as error:
             raise DataError(error.problem, where=chunk.where, fix=error.fix) from error
+        zeroed[rows] = row_status(y[rows]) == Status.MISSING
+        if not measure:
+            return {}
         with np.errstate(invalid="ignore"):
             return row_figures(projector, x, y[rows])
 
     figures = list(pool.map(part, range(0, max(len(chunk), 1), PART_ROWS)))
-    return _Projected(y, status, {key: np.concatenate([part[key] for part in figures]) for key in figures[0]})
+    return _Projected(y, status, zeroed, {key: np.concatenate([part[key] for part in figures]) for key in figures[0]})
 
 
 def _account(outcome: Outcome, chunk: Chunk, done: _Projected, usable: Mask, ids: pa.Array) -> None:
     """Add a chunk to the outcome. `usable` rows hold data; placeholders are projected but say nothing about items."""
+    assert outcome.impact is not None
     figures = {key: values[usable] for key, values in done.figures.items()}
     chosen = slice(None) if usable.all() else usable
     outcome.impact.add(chunk.embeddings[chosen], done.y[chosen], figures)
-    outcome.zeroed += int(np.count_nonzero(figures["norm_after"] == 0))
-    for status in Status:
-        outcome.by_status[status.label] += int(np.count_nonzero(done.status == status))
     rows, removed = np.flatnonzero(usable), figures["removed"]
     order = np.argsort(removed, kind="stable")
     for kept, candidates, sign in (
@@ -162,4 +182,3 @@ def _account(outcome: Outcome, chunk: Chunk, done: _Projected, usable: Mask, ids
     ):
         found = [Extreme(float(removed[i]), chunk.start + int(rows[i]), ids[int(rows[i])].as_py()) for i in candidates]
         kept[:] = heapq.nsmallest(EXTREMES, [*kept, *found], key=lambda one: (sign * one.removed, one.row))
-

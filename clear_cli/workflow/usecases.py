@@ -10,25 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
-from clear_cli.config import FitOptions, Input, Machine, OnInvalid, PerModality, check_on_invalid
+from clear_cli.config import ApplyOptions, FitOptions, Input, Machine, OnInvalid, PerModality
 from clear_cli.embeddings.align import align
-from clear_cli.embeddings.base import Sink, Source
+from clear_cli.embeddings.base import Rows, Sink, Source
 from clear_cli.embeddings.ids import table_id_type
 from clear_cli.embeddings.items import ItemsWriter
 from clear_cli.errors import DataError, UsageError
 from clear_cli.health import Status
+from clear_cli.parallel import background
 from clear_cli.projector import Projector
 from clear_cli.publish import check_target, fingerprint, read_manifest
 from clear_cli.subspace import RankRule
 from clear_cli.workflow.document import SCHEMA_VERSION, document, pair_figures, with_outcomes
-from clear_cli.workflow.fitting import Fitted, Membership, fit_rows, memory_estimate
+from clear_cli.workflow.fitting import Fitted, Membership, fit_rows
 from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
-from clear_cli.workflow.projecting import Outcome, PartOf, project
+from clear_cli.workflow.memory import budget, kept_rows
+from clear_cli.workflow.projecting import Outcome, PartOf, Register, project
 
 
 def run(
@@ -43,14 +44,19 @@ def run(
     job = Job("run", inputs, out, overwrite, machine or Machine(), others=[options.fit_items])
 
     def work(staging: Path) -> dict[str, Any]:
-        fitted, known = _fit(job, options, staging)
+        alignment = align(job.sources, options.fit_items)
+        share = budget(job.sources, alignment.items, job.machine.memory, report=options.report)
+        job.machine.progress.say(f"{share}, {share.kept / 2**20:,.0f} MiB for rows that are read once")
+        rows = kept_rows(job.sources, share.kept)
+        fitted = fit_rows(rows, alignment, options, job.machine)
+        _write_projector(staging, job.sources, fitted)
         parts: dict[str, PartOf] = {name: _part_of(fitted.membership, name) for name in job.sources}
-        # Moments and samples have said what they know; what follows needs their memory.
-        fitted.moments.clear()
-        fitted.samples.clear()
-        id_type = table_id_type(job.sources.values())
-        outcomes = _write_embeddings(job, staging, fitted.projectors, parts, options.on_invalid, id_type)
-        return with_outcomes(known, outcomes, fitted.projectors)
+        for one in rows.values():
+            one.last()
+        # Worked out while the embeddings are written, which waits for the disk now and then.
+        known = background(lambda: _found(job, fitted))
+        outcomes = _write_embeddings(job, staging, rows, fitted.projectors, parts, options)
+        return with_outcomes(known(), outcomes, fitted.projectors)
 
     return job.publish(_fit_parameters(options, job.sources), work)
 
@@ -63,7 +69,11 @@ def fit(
     job = Job("fit", inputs, out, overwrite, machine or Machine(), others=[options.fit_items])
 
     def work(staging: Path) -> dict[str, Any]:
-        return _fit(job, options, staging)[1]
+        alignment = align(job.sources, options.fit_items)
+        job.machine.progress.say(str(budget(job.sources, alignment.items, job.machine.memory, report=options.report)))
+        fitted = fit_rows(job.sources, alignment, options, job.machine)
+        _write_projector(staging, job.sources, fitted)
+        return _found(job, fitted)
 
     return job.publish(_fit_parameters(options, job.sources), work)
 
@@ -76,11 +86,12 @@ def apply(
     rank: PerModality[RankRule | None] | None = None,
     strength: PerModality[float | None] | None = None,
     on_invalid: OnInvalid = "error",
+    report: bool = True,
     overwrite: bool = False,
     machine: Machine | None = None,
 ) -> Published:
     """Write modalities again through fitted projectors; they need not share items. Errors as in `run`."""
-    check_on_invalid(on_invalid)
+    options = ApplyOptions(on_invalid, report)
     file = projector / PROJECTOR if projector.is_dir() else projector
     artifact = read_artifact(file)
     projectors = {
@@ -98,11 +109,12 @@ def apply(
 
     def work(staging: Path) -> dict[str, Any]:
         parts: dict[str, PartOf] = dict.fromkeys(projectors, _not_fitted)
-        outcomes = _write_embeddings(job, staging, projectors, parts, on_invalid, table_id_type(job.sources.values()))
+        outcomes = _write_embeddings(job, staging, job.sources, projectors, parts, options)
         return with_outcomes(document(job.sources, projectors), outcomes, projectors)
 
     parameters = {
         "on_invalid": on_invalid,
+        "report": report,
         "rank": {name: one.rank for name, one in projectors.items()},
         "strength": {name: one.strength for name, one in projectors.items()},
         "projector": fingerprint(file)["xxh3_128"],
@@ -130,12 +142,13 @@ def limited(
     return projector.limited(rank=chosen, strength=strength[modality])
 
 
-def plan(inputs: Sequence[Input], out: Path, options: FitOptions) -> dict[str, Any]:
+def plan(inputs: Sequence[Input], out: Path, options: FitOptions, machine: Machine) -> dict[str, Any]:
     """What `run` would read and write, from headers and ids alone. Errors as in `run`, as far as they can be known."""
     _at_least_two(inputs)
-    job = Job("run", inputs, out, True, Machine(), others=[options.fit_items])
+    job = Job("run", inputs, out, True, machine, others=[options.fit_items])
     check_target(out, overwrite=True)
     alignment = align(job.sources, options.fit_items)
+    share = budget(job.sources, alignment.items, job.machine.memory, report=options.report)
     names = list(job.sources)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -146,16 +159,17 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions) -> dict[str, A
             for i, a in enumerate(names)
             for b in names[i + 1 :]
         ],
-        "memory_bytes": memory_estimate(job.sources, alignment.items),
+        "memory": {"granted": share.granted, "needed": share.needed, "kept": share.kept},
         "outputs": [PROJECTOR, DIAGNOSTICS, ITEMS, *(f"{EMBEDDINGS}/{name}" for name in job.names.values())],
     }
 
 
-def _fit(job: Job, options: FitOptions, staging: Path) -> tuple[Fitted, dict[str, Any]]:
-    """Fit, write the projector, and say what was found."""
-    fitted = fit_rows(job.sources, align(job.sources, options.fit_items), options, job.machine)
-    _write_projector(staging, job.sources, fitted)
-    return fitted, document(job.sources, fitted.projectors, pair_figures(fitted), fitted.warnings)
+def _found(job: Job, fitted: Fitted) -> dict[str, Any]:
+    """What the fit found. Its moments and samples have then said what they know, and their memory is let go."""
+    known = document(job.sources, fitted.projectors, pair_figures(fitted), fitted.warnings)
+    fitted.moments.clear()
+    fitted.samples.clear()
+    return known
 
 
 def _write_projector(staging: Path, sources: Mapping[str, Source], fitted: Fitted) -> None:
@@ -171,10 +185,10 @@ def _write_projector(staging: Path, sources: Mapping[str, Source], fitted: Fitte
 def _write_embeddings(
     job: Job,
     staging: Path,
+    rows: Mapping[str, Rows],
     projectors: Mapping[str, Projector],
     parts: Mapping[str, PartOf],
-    on_invalid: OnInvalid,
-    id_type: pa.DataType,
+    options: FitOptions | ApplyOptions,
 ) -> dict[str, Outcome]:
     folder = staging / EMBEDDINGS
     folder.mkdir()
@@ -182,10 +196,13 @@ def _write_embeddings(
     with (
         threadpool_limits(1, user_api="blas"),
         ThreadPoolExecutor(job.machine.threads) as pool,
-        ItemsWriter(staging / ITEMS, id_type) as items,
-        job.machine.progress.stage("writing", sum(source.rows for source in job.sources.values())) as advance,
+        job.machine.progress.stage("writing", sum(source.rows for source in rows.values())) as advance,
         ExitStack() as running,
     ):
+        register = None
+        if options.report:
+            id_type = table_id_type(job.sources.values())
+            register = Register(running.enter_context(ItemsWriter(staging / ITEMS, id_type)), id_type)
         sinks: dict[str, Sink] = {}
         for file, names in job.containers().items():
             first, *beside = (job.sources[name] for name in names)
@@ -195,17 +212,16 @@ def _write_embeddings(
             (
                 name,
                 project(
-                    source,
+                    rows[name],
                     projectors[name],
                     sinks[name],
-                    items,
+                    register,
                     pool,
-                    id_type=id_type,
                     part_of=parts[name],
-                    on_invalid=on_invalid,
+                    on_invalid=options.on_invalid,
                 ),
             )
-            for name, source in job.sources.items()
+            for name in job.sources
         )
         for _, steps in waiting:
             running.callback(steps.close)
@@ -242,4 +258,5 @@ def _fit_parameters(options: FitOptions, names: Mapping[str, Any]) -> dict[str, 
         "max_rank": options.max_rank,
         "on_invalid": options.on_invalid,
         "fit_items": fit_items,
+        "report": options.report,
     }

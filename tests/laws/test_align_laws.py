@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from clear_cli.embeddings import arrays, stream
 from clear_cli.embeddings.align import Alignment, align
 from clear_cli.embeddings.arrays import ArrayRows
+from clear_cli.embeddings.base import Rows
+from clear_cli.embeddings.kept import Kept
 from clear_cli.embeddings.stream import Aligned
 from tests.laws.planted import Floats
 
@@ -52,10 +55,10 @@ def items_of(catalogue: Catalogue) -> list[Any]:
     return list(dict.fromkeys(one for part in ids[:-1] for one in part))
 
 
-def streamed(sources: dict[str, ArrayRows], alignment: Alignment, size: int) -> list[dict[str, Floats]]:
+def streamed(sources: Mapping[str, Rows], alignment: Alignment) -> list[dict[str, Floats]]:
     with (
         tempfile.TemporaryDirectory() as scratch,
-        Aligned(sources, alignment, block_items=size, scratch=Path(scratch)) as aligned,
+        Aligned(sources, alignment, scratch=Path(scratch)) as aligned,
     ):
         first = list(aligned.blocks())
         second = list(aligned.blocks())
@@ -63,24 +66,27 @@ def streamed(sources: dict[str, ArrayRows], alignment: Alignment, size: int) -> 
     for one, again in zip(first, second, strict=True):
         assert one.items == again.items
         assert all(one.rows[name].tobytes() == again.rows[name].tobytes() for name in sources)
-    starts = [(block.items.start, block.items.stop) for block in first]
-    assert starts == [(i, min(i + size, alignment.items)) for i in range(0, alignment.items, size)]
+    starts = [block.items.start for block in first]
+    assert starts == [0, *(block.items.stop for block in first)][: len(first)]
+    assert all(len(rows) == block.items.stop - block.items.start > 0 for block in first for rows in block.rows.values())
     return [block.rows for block in first]
 
 
-@given(
-    catalogues(),
-    st.integers(1, 50),
-    st.sampled_from([1, 16, 40, 1 << 20]),
-    st.sampled_from([1, 3, 7, 1000]),
-)
-def test_blocks_are_a_join_by_item_id(catalogue: Catalogue, size: int, partition: int, chunk: int) -> None:
-    sources = sources_of(catalogue)
+bytes_at_a_time = st.sampled_from([1, 16, 40, 1 << 20])
+
+
+@given(catalogues(), bytes_at_a_time, bytes_at_a_time, bytes_at_a_time, st.sampled_from([0, 30, 1000]))
+def test_blocks_are_a_join_by_item_id(
+    catalogue: Catalogue, partition: int, scatter: int, chunk: int, kept: int
+) -> None:
+    sources = {name: Kept(source, kept) for name, source in sources_of(catalogue).items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "PARTITION_BYTES", partition)
-        patch.setattr(arrays, "CHUNK_ROWS", chunk)
+        patch.setattr(stream, "SCATTER_BYTES", scatter)
+        patch.setattr(stream, "CHUNK_BYTES", chunk)
+        patch.setattr(arrays, "CHUNK_BYTES", chunk)
         alignment = align(sources)
-        blocks = streamed(sources, alignment, size)
+        blocks = streamed(sources, alignment)
     items = items_of(catalogue)
     assert alignment.items == len(items)
     for name, (ids, rows) in catalogue.items():
@@ -108,12 +114,12 @@ def test_every_row_knows_its_item_and_every_pair_its_overlap(catalogue: Catalogu
                 assert alignment.shared_items(a, b) == len(set(catalogue[a][0]) & set(catalogue[b][0]))
 
 
-@given(st.integers(0, 40), st.integers(1, 50), st.integers(2, 4))
-def test_without_ids_row_i_is_item_i(items: int, size: int, modalities: int) -> None:
+@given(st.integers(0, 40), st.integers(2, 4))
+def test_without_ids_row_i_is_item_i(items: int, modalities: int) -> None:
     rng = np.random.default_rng(items)
     sides = {name: rng.normal(size=(items, 3)) for name in NAMES[:modalities]}
     sources = {name: ArrayRows(x, modality=name) for name, x in sides.items()}
-    blocks = streamed(sources, align(sources), size)
+    blocks = streamed(sources, align(sources))
     for name, x in sides.items():
         np.testing.assert_array_equal(np.concatenate([np.empty((0, 3)), *(block[name] for block in blocks)]), x)
 

@@ -53,11 +53,14 @@ def buckets(moments: CrossMoments) -> list[Floats]:
     """Per bucket the sum of products about the mean of all items, in the units of the data: (B, d_a, d_b)."""
     n = moments.count[:, None]
     gaps = [
-        np.ldexp(moments.sums[side], -moments.exponents[side]) - n * (moments.mean(side) - moments.pilots[side])
+        np.ldexp(moments.sums[side], -moments.exponents[side][:, None])
+        - n * (moments.mean(side) - moments.pilots[side])
         for side in (0, 1)
     ]
-    means = [np.ldexp(moments.sums[side], -moments.exponents[side]) / np.maximum(n, 1) for side in (0, 1)]
-    inside = np.ldexp(moments.products, -sum(moments.exponents)) - np.einsum("b,bi,bj->bij", moments.count, *means)
+    means = [np.ldexp(moments.sums[side], -moments.exponents[side][:, None]) / np.maximum(n, 1) for side in (0, 1)]
+    inside = np.ldexp(moments.products, -sum(moments.exponents)[:, None, None]) - np.einsum(
+        "b,bi,bj->bij", moments.count, *means
+    )
     return list(inside + np.einsum("bi,bj->bij", gaps[0], gaps[1] / np.maximum(n, 1)))
 
 
@@ -79,7 +82,7 @@ def test_they_are_those_of_the_dense_definition(seed: int, rows: int, dtype: Any
 def test_each_bucket_holds_the_items_of_its_hashes(seed: int, rows: int, dims: tuple[int, int]) -> None:
     a, b = planted(rows, dims, shared=1, seed=seed, offset=5)
     hashes = random_hashes(rows, seed)
-    moments = accumulated(a, b, hashes, batch=17)
+    moments = accumulated(a, b, hashes, batch=17).settle()
     bucket = (hashes >> np.uint64(59)).astype(int)
     np.testing.assert_array_equal(moments.count, np.bincount(bucket, minlength=32))
     for i, found in enumerate(buckets(moments)):

@@ -1,0 +1,55 @@
+"""Rows that stay in memory after the first reading, as far as the budget goes, so that they are decoded once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from clear_cli.embeddings.base import Chunk, Rows
+
+
+class Kept:
+    """A source whose first chunks are kept when they are read for the first time.
+
+    Args:
+        source: What is read.
+        budget: Bytes that its kept rows may take.
+    """
+
+    def __init__(self, source: Rows, budget: int) -> None:
+        self.path, self.rows, self.dim, self.dtype = source.path, source.rows, source.dim, source.dtype
+        self.id_kind, self.piece_bytes, self.notes = source.id_kind, source.piece_bytes, source.notes
+        self._source, self._room = source, budget
+        self._chunks: deque[Chunk] = deque()
+        self._stop = 0
+        self._last = False
+
+    def last(self) -> None:
+        """Say that the next reading is the last: what is kept is let go as it is read."""
+        self._last = True
+
+    def chunks(self, start: int = 0) -> Iterator[Chunk]:
+        """The rows in file order: from memory, then from the source."""
+        if self._last and not start:
+            while self._chunks:
+                yield self._chunks.popleft()
+        else:
+            yield from [chunk for chunk in self._chunks if chunk.start >= start]
+        for chunk in self._source.chunks(max(start, self._stop)):
+            self._keep(chunk)
+            yield chunk
+
+    def ids(self) -> Iterator[pa.Array]:
+        """All ids in file order."""
+        return self._source.ids()
+
+    def _keep(self, chunk: Chunk) -> None:
+        size = chunk.embeddings.nbytes + (0 if chunk.null is None else chunk.null.nbytes)
+        if self._last or chunk.start != self._stop or size > self._room:
+            self._room = 0  # later, smaller ones would leave a gap
+            return
+        self._chunks.append(chunk)
+        self._room -= size
+        self._stop = chunk.stop

@@ -1,0 +1,107 @@
+"""How the memory that a run is granted is divided: what the work needs, and what is left for rows that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from clear_cli.embeddings.base import CHUNK_BYTES, Rows
+from clear_cli.embeddings.kept import Kept
+from clear_cli.embeddings.stream import PARTITION_BYTES, SCATTER_BYTES
+from clear_cli.errors import UsageError
+from clear_cli.moments import BUFFER_ROWS, bucket_count
+from clear_cli.sample import sample_items
+
+INTERPRETER_BYTES = 200 << 20
+"""Python with its libraries, and what they allocate for themselves."""
+
+ITEM_BYTES = 32
+"""What alignment keeps for an item, at its peak: keys, their order, and where each row stands."""
+
+CHUNKS_IN_FLIGHT = 14
+"""Chunks of a modality that are alive at a time while it is written: read ahead, projected, waiting for the sink."""
+
+PIECES_IN_FLIGHT = 3
+"""Row groups of a modality: one that is collected, one that is encoded, and what the encoder makes of it."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes.
+
+    Attributes:
+        granted: What the process may take.
+        needed: What the work takes, whatever is kept.
+    """
+
+    granted: int
+    needed: int
+
+    @property
+    def kept(self) -> int:
+        """What is left for decoded rows, with a reserve for what no estimate knows."""
+        return max(int(0.9 * self.granted) - self.needed, 0)
+
+    def __str__(self) -> str:
+        mib = 1 << 20
+        return f"memory: {self.granted / mib:,.0f} MiB granted, about {self.needed / mib:,.0f} MiB needed"
+
+
+def piece_bytes(granted: int, modalities: int) -> int:
+    """Bytes that a row group may take when it is written, so that those in flight fit in a part of the memory."""
+    return granted // (8 * max(modalities, 2))
+
+
+def budget(sources: Mapping[str, Rows], items: int, granted: int, *, report: bool) -> Budget:
+    """What a run needs at its peak, roughly.
+
+    Raises:
+        UsageError: More than is granted.
+    """
+    pairs = sum(_pair_bytes(a, b, report) for a, b in combinations(sources.values(), 2))
+    reordering = len(sources) * (2 * PARTITION_BYTES + 2 * SCATTER_BYTES) if len(sources) > 1 else 0
+    reordering = min(reordering, sum(source.rows * source.dim * source.dtype.itemsize for source in sources.values()))
+    writing = sum(map(_writing_bytes, sources.values()))
+    # What is reported is worked out while the embeddings are written.
+    needed = (
+        INTERPRETER_BYTES
+        + ITEM_BYTES * items
+        + (pairs + max(reordering, writing) if report else max(pairs + reordering, writing))
+    )
+    if needed > granted:
+        mib = 1 << 20
+        raise UsageError(
+            "this takes more memory than is granted",
+            where="--memory",
+            granted=f"{granted / mib:,.0f} MiB",
+            needed=f"about {needed / mib:,.0f} MiB",
+            fix=f"--memory {-(-needed // (256 * mib)) * 256}MiB",
+        )
+    return Budget(granted, needed)
+
+
+def kept_rows(sources: Mapping[str, Rows], kept: int) -> dict[str, Kept]:
+    """The sources, each with its share of the memory for rows that are kept."""
+    sizes = {name: source.rows * source.dim * source.dtype.itemsize for name, source in sources.items()}
+    total = max(sum(sizes.values()), 1)
+    return {name: Kept(source, kept * sizes[name] // total) for name, source in sources.items()}
+
+
+def _pair_bytes(a: Rows, b: Rows, report: bool) -> int:
+    """The moments of a pair, with their buffers, and its sample."""
+    buckets = bucket_count(a.dim, b.dim)
+    working = np.result_type(a.dtype, b.dtype, np.float32).itemsize
+    moments = buckets * (a.dim * b.dim * 8 + BUFFER_ROWS * (a.dim + b.dim) * working)
+    shapes = [(one.dim, one.dtype) for one in (a, b)]
+    row_bytes = sum(dim * dtype.itemsize for dim, dtype in shapes)
+    sample = min(sample_items(*shapes), a.rows, b.rows) * row_bytes if report else 0
+    # Before and after at once, and the covariances of each.
+    return moments + 2 * sample + (4 * 8 * (a.dim + b.dim) ** 2 if report else 0)
+
+
+def _writing_bytes(source: Rows) -> int:
+    total = source.rows * source.dim * source.dtype.itemsize
+    return min(CHUNKS_IN_FLIGHT * CHUNK_BYTES + PIECES_IN_FLIGHT * source.piece_bytes, 4 * total)
