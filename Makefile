@@ -16,7 +16,7 @@ demo: $(READY)  ## Run the main job on sample_data and show what was found.
 test: $(READY)  ## Run the tests, without the slow ones.
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(READY)  ## Run the slow tests.
+test-slow: $(READY)  ## Run the slow tests; real consumers get environments of their own in .venv-consumers.
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)  ## Check style, format and types.
@@ -32,7 +32,7 @@ lock:  ## Resolve the development dependencies again (needs uv).
 	    --upgrade -o requirements-dev.lock
 
 clean:  ## Remove what the other targets made.
-	rm -rf $(VENV) demo demo-new benchmarks/.work
+	rm -rf $(VENV) .venv-consumers demo demo-new benchmarks/.work
 
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
