@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.cross_decomposition import PLSSVD
 
+from clear_cli.embeddings import arrays
 from clear_cli.moments import CrossMoments
-from clear_cli.workflow import fitting
 from tests.laws.planted import Floats, angle, dense_directions, fit, planted
 
 ITEMS = 1500
@@ -22,9 +22,9 @@ def tolerance(dtype: Any) -> float:
     return 1e-9 if dtype == np.float64 else 2e-6
 
 
-@pytest.fixture(params=[64, 1000, 16_384], ids=lambda batch: f"batch {batch}")
+@pytest.fixture(params=[1 << 12, 1 << 20], ids=lambda size: f"chunks of {size}")
 def _batch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "block_items", lambda _: request.param)
+    monkeypatch.setattr(arrays, "CHUNK_BYTES", request.param)
 
 
 def assert_same_subspaces(a: Floats, b: Floats, dtype: Any) -> None:

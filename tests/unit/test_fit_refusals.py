@@ -385,7 +385,7 @@ def test_a_full_disk_is_noticed_before_rows_are_reordered(
     assert refusal(OutputError, lambda: fit(sides, ids=ids, tmp_dir=tmp_path)) == (
         "not enough space for the scratch file that puts rows in item order\n"
         f"  in: {tmp_path}\n"
-        "  needed: 12,800 bytes\n"
+        "  needed: 14,400 bytes\n"
         "  free: 100 bytes\n"
         "  fix: --tmp-dir with more space, or sort the files by item id"
     )
