@@ -36,9 +36,10 @@ from clear_cli.publish import output_error
 from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK
 from clear_cli.workflow import usecases
 from clear_cli.workflow.document import document, pair_figures
-from clear_cli.workflow.fitting import fit_rows, non_finite
+from clear_cli.workflow.fitting import fit_rows
 from clear_cli.workflow.inspecting import inspect
 from clear_cli.workflow.job import DIAGNOSTICS, Published, open_inputs
+from clear_cli.workflow.reading import non_finite
 
 __all__ = ["ClearError", "Fit", "apply", "fit", "inspect", "load", "run"]
 

@@ -177,15 +177,17 @@ def _second_moments(
     """C, S_a, S_b and the squared centred norms of the rows of each side, in float64, block by block."""
     n = max(len(a) - 1, 1)
     c = np.zeros((a.shape[1], b.shape[1]))
-    s_a, s_b = np.zeros((a.shape[1],) * 2), np.zeros((b.shape[1],) * 2)
+    s_a, s_b = (np.zeros((x.shape[1],) * 2, order="F") for x in (a, b))
     squares = (np.empty(len(a)), np.empty(len(b)))
     for start in range(0, len(a), BLOCK):
         rows = slice(start, start + BLOCK)
         x, y = a[rows] - means[0], b[rows] - means[1]
         c += x.T @ y
-        s_a += x.T @ x
-        s_b += y.T @ y
+        # Half of a symmetric product is enough.
+        s_a = scipy.linalg.blas.dsyrk(1.0, x.T, 1.0, s_a, lower=1, overwrite_c=1)
+        s_b = scipy.linalg.blas.dsyrk(1.0, y.T, 1.0, s_b, lower=1, overwrite_c=1)
         squares[0][rows], squares[1][rows] = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
+    s_a, s_b = (np.tril(s) + np.tril(s, -1).T for s in (s_a, s_b))
     return c / n, s_a / n, s_b / n, squares
 
 

@@ -26,15 +26,16 @@ def row_figures(projector: Projector, x: Floats, y: Floats) -> dict[str, Float64
     """
     # float16 would round the means by more than a row may have lost.
     working = np.result_type(x, np.float32)
-    energy = row_norms(x, projector.mean.astype(working)) ** 2
-    left = row_norms(y, projector.projected_mean.astype(working)) ** 2
+    scratch = np.empty(x.shape, working)
+    energy = row_norms(x, projector.mean.astype(working), scratch) ** 2
+    left = row_norms(y, projector.projected_mean.astype(working), scratch) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         # Rounding may leave a row with a little more energy than it had.
         removed = np.where(energy > 0, np.clip(1 - left / energy, 0.0, 1.0), 0.0)
     return {
         "norm_before": row_norms(x),
         "norm_after": row_norms(y),
-        "moved": row_norms(y, x),
+        "moved": row_norms(y, x, scratch),
         "energy": energy,
         "removed": np.zeros(len(x)) if projector.identity else removed,
     }
@@ -96,25 +97,22 @@ class Impact:
         }
 
 
-def row_norms(x: Floats, origin: Floats | None = None) -> Float64:
+def row_norms(x: Floats, origin: Floats | None = None, scratch: Floats | None = None) -> Float64:
     """||x_i - origin||_2 of each row of x (n, d), right over the whole range of the type: (n,).
 
-    `origin` is one point (d,) or one for each row (n, d).
+    `origin` is one point (d,) or one for each row (n, d); `scratch` (n, d) is overwritten, where it is given.
     """
-    norms = np.empty(len(x))
-    working = np.result_type(x, np.float32)
-    for start in range(0, len(x), 512):
-        rows = x[start : start + 512].astype(working, copy=False)
-        if origin is not None:
-            rows = rows - (origin if origin.ndim == 1 else origin[start : start + 512])
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            squares = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
-        norms[start : start + 512] = np.sqrt(squares)
-        # Squares leave the range of the type long before the rows do.
-        safe = 1e30 if working == np.float32 else 1e280
-        odd = np.flatnonzero(~((squares > 1 / safe) & (squares < safe)))
-        odd = odd[rows[odd].any(axis=1)]
-        norms[start + odd] = [norm(row.astype(np.float64)) for row in rows[odd]]
+    rows = x.astype(np.result_type(x, np.float32), copy=False)
+    if origin is not None:
+        rows = np.subtract(rows, origin, out=scratch)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+    norms: Float64 = np.sqrt(squares)
+    # Squares leave the range of the type long before the rows do.
+    safe = 1e30 if rows.dtype == np.float32 else 1e280
+    odd = np.flatnonzero(~((squares > 1 / safe) & (squares < safe)))
+    odd = odd[rows[odd].any(axis=1)]
+    norms[odd] = [norm(row.astype(np.float64)) for row in rows[odd]]
     return norms
 
 

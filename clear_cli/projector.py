@@ -18,6 +18,7 @@ from clear_cli.health import Hashes, Status, row_hashes, row_status
 
 Floats = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]
+Statuses = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +78,13 @@ class Projector:
             strength=self.strength if strength is None else strength,
         )
 
-    def transform(self, x: Floats, status: npt.NDArray[np.uint8] | None = None) -> Floats:
+    def transform(self, x: Floats) -> Floats:
         """Project rows.
 
         Rows of zeros stay zeros and rows that are not finite pass through, both to the bit.
 
         Args:
             x: (n, d) float16, float32 or float64.
-            status: (n,) their `row_status`, if it is known already.
 
         Returns:
             (n, d), of the type of x.
@@ -98,28 +98,44 @@ class Projector:
             )
         if x.dtype.kind != "f" or x.dtype.itemsize > 8:
             raise DataError(f"embeddings of type {x.dtype} are not supported", supported="float16, float32 or float64")
+        return self.mapped(x, row_status(x))[0]
+
+    def mapped(self, x: Floats, status: Statuses, out: Floats | None = None) -> tuple[Floats, Statuses]:
+        """As `transform`, for rows whose status is known.
+
+        Args:
+            x: (n, d) rows that fit the projector.
+            status: (n,) their `row_status`.
+            out: (n, d) of the type of x, where the result is to be.
+
+        Returns:
+            The projected rows (n, d), and their `row_status` (n,).
+        """
+        out = np.empty_like(x) if out is None else out
         if self.identity:
-            return x.copy()
+            out[:] = x
+            return out, status
         working = np.result_type(x, np.float32)
         shift, u, removal, constant = self._factors[working]
         # A raw row and a non-finite one may overflow here; both are put right below.
         with np.errstate(over="ignore", invalid="ignore"):
-            y = x.astype(working, copy=False) - shift
+            y = np.subtract(x, shift, out=out if out.dtype == working else None, dtype=working)
             y -= (y @ u) @ removal
             y += constant
             if self.scale != 1:
                 y *= working.type(self.scale)
-            y = y.astype(x.dtype, copy=False)
-        status = row_status(x) if status is None else status
+            if y is not out:
+                out[:] = y
         kept = np.flatnonzero((status == Status.MISSING) | (status == Status.NON_FINITE))
-        y[kept] = x[kept]
-        bad = (row_status(y) == Status.NON_FINITE) & (status != Status.NON_FINITE)
+        out[kept] = x[kept]
+        after = row_status(out)
+        bad = (after == Status.NON_FINITE) & (status != Status.NON_FINITE)
         if bad.any():
             raise DataError(
-                f"{int(bad.sum())} projected rows leave the range of {y.dtype}, the first at row {int(np.argmax(bad))}",
+                f"{int(bad.sum())} projected rows leave the range of {x.dtype}, the first at row {int(np.argmax(bad))}",
                 fix="store the embeddings in a wider type, or divide them by a constant",
             )
-        return y
+        return out, after
 
     def is_placeholder(self, hashes: Hashes, dtype: np.dtype[Any]) -> npt.NDArray[np.bool_]:
         """Which rows of the given type, by their content hashes (n,), are filler rows of the fit: (n,)."""

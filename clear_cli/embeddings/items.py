@@ -14,6 +14,7 @@ from clear_cli.health import Status
 
 _STATUSES = pa.array([status.label for status in Status])
 _NAMES = pa.dictionary(pa.int8(), pa.string())
+GROUP_ROWS = 1 << 17
 _FIGURES = ("removed", "norm_before", "norm_after", "moved")
 
 
@@ -28,12 +29,15 @@ class ItemsWriter:
     def __init__(self, path: Path, id_type: pa.DataType) -> None:
         fields = [("item_id", id_type), ("modality", _NAMES), ("row", pa.int64()), ("status", _NAMES)]
         self._schema = pa.schema(fields + [(name, pa.float64()) for name in _FIGURES])
-        self._writer = table_writer(path, self._schema)
+        self._writer = table_writer(path, self._schema, repeating=["modality", "status"])
+        self._waiting: list[pa.Table] = []
 
     def __enter__(self) -> ItemsWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self._write_waiting()
         self._writer.close()
 
     def write(
@@ -62,4 +66,12 @@ class ItemsWriter:
             pa.DictionaryArray.from_arrays(pa.array(status.astype(np.int8)), _STATUSES),
             *(pa.array(figures[name], mask=valueless) for name in _FIGURES),
         ]
-        self._writer.write_table(pa.table(columns, schema=self._schema))
+        self._waiting.append(pa.table(columns, schema=self._schema))
+        if sum(map(len, self._waiting)) >= GROUP_ROWS:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if self._waiting:
+            table = pa.concat_tables(self._waiting).unify_dictionaries()
+            self._writer.write_table(table, row_group_size=len(table))
+            self._waiting = []

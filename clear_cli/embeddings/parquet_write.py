@@ -186,6 +186,6 @@ def _reads_back(schema: pa.Schema, settings: dict[str, Any]) -> bool:
     return bool(pq.read_schema(pa.BufferReader(buffer.getvalue())).equals(schema, check_metadata=True))
 
 
-def table_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer for a table of our own."""
-    return pq.ParquetWriter(path, schema, compression="zstd")
+def table_writer(path: Path, schema: pa.Schema, *, repeating: list[str]) -> pq.ParquetWriter:
+    """A writer for a table of our own, of whose columns these have few different values."""
+    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating)

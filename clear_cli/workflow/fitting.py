@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -20,13 +19,14 @@ from threadpoolctl import threadpool_limits
 from clear_cli.config import FitOptions, Machine
 from clear_cli.embeddings.align import Alignment
 from clear_cli.embeddings.base import Rows
-from clear_cli.embeddings.stream import Aligned, Block
+from clear_cli.embeddings.stream import Aligned
 from clear_cli.errors import DataError
-from clear_cli.health import Floats, Hashes, Mask, RepeatedRows, Status, pair_hashes, row_hashes, row_status
+from clear_cli.health import Mask, Status
 from clear_cli.moments import CrossMoments
 from clear_cli.projector import Projector
 from clear_cli.sample import Sample
 from clear_cli.subspace import Pair, RankRule, energy_rank, numeric_rank, shared_subspaces, tied_at
+from clear_cli.workflow.reading import Reading
 
 MIN_COMPLETE_ITEMS = 10
 
@@ -92,90 +92,12 @@ def fit_rows(sources: Mapping[str, Rows], alignment: Alignment, options: FitOpti
         ThreadPoolExecutor(machine.threads) as pool,
         Aligned(sources, alignment, scratch=machine.tmp_dir) as aligned,
     ):
-        reading = _Reading(sources, alignment, options)
+        reading = Reading(sources, alignment, options)
         reading.run(aligned, machine, pool, "fitting")
         if any(len(found) for found in reading.placeholders().values()):
-            reading = _Reading(sources, alignment, options, reading.placeholders())
+            reading = Reading(sources, alignment, options, reading.placeholders())
             reading.run(aligned, machine, pool, "fitting again without placeholders")
         return _decompose(sources, reading, options)
-
-
-@dataclass
-class _Reading:
-    """One reading of all modalities, with what it accumulates."""
-
-    sources: Mapping[str, Rows]
-    alignment: Alignment
-    options: FitOptions
-    known: Mapping[str, Hashes] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        shapes = {name: (source.dim, source.dtype) for name, source in self.sources.items()}
-        self.moments = {(a, b): CrossMoments(shapes[a][0], shapes[b][0]) for a, b in combinations(shapes, 2)}
-        pairs = self.moments if self.options.report else ()
-        self.samples = {(a, b): Sample(shapes[a], shapes[b]) for a, b in pairs}
-        self.bits = {name: 1 << i for i, name in enumerate(shapes)}
-        self.usable = np.zeros(self.alignment.items, dtype=np.min_scalar_type((1 << len(shapes)) - 1))
-        self.repeated = {name: RepeatedRows() for name in shapes}
-        self.fillers: dict[str, dict[int, Floats]] = {name: {} for name in shapes}
-
-    def run(self, aligned: Aligned, machine: Machine, pool: ThreadPoolExecutor, stage: str) -> None:
-        with machine.progress.stage(stage, self.alignment.items) as advance, closing(aligned.blocks()) as blocks:
-            for block in blocks:
-                self._add(block, pool)
-                advance(block.items.stop - block.items.start)
-
-    def placeholders(self) -> dict[str, Hashes]:
-        return {name: repeated.placeholders() for name, repeated in self.repeated.items()}
-
-    def _add(self, block: Block, pool: ThreadPoolExecutor) -> None:
-        hashes, usable = {}, {}
-        for name, rows in block.rows.items():
-            status = row_status(rows)
-            self._refuse_non_finite(name, status, block)
-            hashes[name] = row_hashes(rows)
-            usable[name] = status == Status.USED
-            shared = (
-                usable[name] if self.alignment.shared is None else usable[name] & self.alignment.shared[block.items]
-            )
-            self.repeated[name].update(hashes[name][shared])
-            if name in self.known:
-                filler = np.isin(hashes[name], self.known[name]) & usable[name]
-                for i in np.flatnonzero(filler):
-                    self.fillers[name].setdefault(int(hashes[name][i]), rows[i].copy())
-                usable[name] &= ~filler
-            self.usable[block.items] |= usable[name] * self.usable.dtype.type(self.bits[name])
-        for a, b in self.moments:
-            complete = usable[a] & usable[b]
-            if self.alignment.fit is not None:
-                complete &= self.alignment.fit[block.items]
-            x, y = _selected(block.rows[a], complete), _selected(block.rows[b], complete)
-            contents = pair_hashes(hashes[a][complete], hashes[b][complete])
-            self.moments[a, b].update(x, y, contents, parallel=pool.map)
-            if self.samples:
-                self.samples[a, b].update(x, y, self.alignment.hashes(block.items)[complete])
-
-    def _refuse_non_finite(self, name: str, status: npt.NDArray[np.uint8], block: Block) -> None:
-        bad = np.flatnonzero(status == Status.NON_FINITE)
-        if not len(bad) or self.options.on_invalid == "keep":
-            return
-        item = block.items.start + int(bad[0])
-        positions = self.alignment.positions[name]
-        row = item if positions is None else int(np.flatnonzero(positions == item)[0])
-        raise non_finite(name, row, self.sources[name].path)
-
-
-def non_finite(modality: str, row: int, where: object) -> DataError:
-    """The error for a row with NaN or infinity."""
-    return DataError(
-        f'embeddings of "{modality}" hold NaN or infinity, first in row {row}',
-        where=where,
-        fix="repair the rows, or --on-invalid keep to leave them out of the fit and pass them through",
-    )
-
-
-def _selected(rows: Floats, chosen: Mask) -> Floats:
-    return rows if chosen.all() else rows[chosen]
 
 
 def first_ids(source: Rows, count: int = 3) -> list[Any]:
@@ -199,7 +121,7 @@ def _check_overlap(sources: Mapping[str, Rows], alignment: Alignment) -> None:
     )
 
 
-def _decompose(sources: Mapping[str, Rows], reading: _Reading, options: FitOptions) -> Fitted:
+def _decompose(sources: Mapping[str, Rows], reading: Reading, options: FitOptions) -> Fitted:
     names = list(sources)
     warnings: list[str] = []
     if reading.alignment.unknown_fit_items:
@@ -237,7 +159,7 @@ def _mean(name: str, moments: Mapping[Pair, CrossMoments]) -> npt.NDArray[np.flo
     return np.average([mean for _, mean in parts], axis=0, weights=[n for n, _ in parts])
 
 
-def _enough(reading: _Reading, warnings: list[str]) -> dict[Pair, CrossMoments]:
+def _enough(reading: Reading, warnings: list[str]) -> dict[Pair, CrossMoments]:
     """The pairs with enough complete items; at least one for each modality."""
     moments = {}
     for (a, b), pair in reading.moments.items():

@@ -21,7 +21,7 @@ from clear_cli.health import Mask, Status, row_hashes, row_status
 from clear_cli.impact import Impact, row_figures
 from clear_cli.parallel import Prefetch, behind
 from clear_cli.projector import Projector
-from clear_cli.workflow.fitting import non_finite
+from clear_cli.workflow.reading import non_finite
 
 PART_ROWS = 256
 """Rows projected by one call, counted from the start of a chunk: fixed, so that results do not depend on threads."""
@@ -155,10 +155,10 @@ def _projected(chunk: Chunk, projector: Projector, pool: Executor, *, measure: b
             filler = projector.is_placeholder(row_hashes(x), x.dtype) & (status[rows] == Status.USED)
             status[rows][filler] = Status.PLACEHOLDER
         try:
-            y[rows] = projector.transform(x, status[rows])
+            _, after = projector.mapped(x, status[rows], out=y[rows])
         except DataError as error:
             raise DataError(error.problem, where=chunk.where, fix=error.fix) from error
-        zeroed[rows] = row_status(y[rows]) == Status.MISSING
+        zeroed[rows] = after == Status.MISSING
         if not measure:
             return {}
         with np.errstate(invalid="ignore"):
