@@ -16,21 +16,13 @@ import numpy.typing as npt
 
 from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
-from clear_cli.config import (
-    FitOptions,
-    Input,
-    Machine,
-    OnInvalid,
-    PerModality,
-    check_on_invalid,
-    read_rank,
-    read_strength,
-)
+from clear_cli.config import FitOptions, Input, OnInvalid, PerModality, check_on_invalid, read_rank, read_strength
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.embeddings.base import Rows
 from clear_cli.errors import ClearError, UsageError
 from clear_cli.health import Status, row_status
+from clear_cli.machine import Machine, read_size
 from clear_cli.projector import Projector
 from clear_cli.publish import output_error
 from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK
@@ -87,6 +79,7 @@ def fit(
     on_invalid: OnInvalid = "error",
     embedding_column: Any = None,
     id_column: Any = None,
+    report: bool = True,
     threads: int | None = None,
 ) -> Fit:
     """Fit the shared subspace of two or more modalities. Nothing is written.
@@ -102,6 +95,7 @@ def fit(
         on_invalid: "error" or "keep" for rows with NaN or infinity.
         embedding_column: For paths: the column or dataset, or a mapping by modality.
         id_column: For paths: the ids, or a mapping by modality.
+        report: Measure on a sample what the modalities share, before and after.
         threads: Threads for arithmetic; the result does not depend on it.
 
     Raises:
@@ -109,7 +103,7 @@ def fit(
     """
     if len(embeddings) < 2:
         raise UsageError(f"redundancy is between modalities, and there is only {len(embeddings)}")
-    options = _options(embeddings, rank, strength, max_rank, fit_items, on_invalid)
+    options = _options(embeddings, rank, strength, max_rank, fit_items, on_invalid, report)
     sources: dict[str, Rows]
     if _are_arrays(embeddings):
         keys: PerModality[Any] = PerModality.of(ids, list, None, embeddings, "ids")
@@ -133,7 +127,9 @@ def apply(
     id_column: Any = None,
     name: Mapping[str, str] | None = None,
     overwrite: bool = False,
+    report: bool = True,
     threads: int | None = None,
+    memory: int | str | None = None,
 ) -> dict[str, Floats] | Published:
     """Project modalities, one alone or several; they need not share items.
 
@@ -147,9 +143,11 @@ def apply(
         on_invalid: As in `fit`.
         embedding_column: As in `fit`.
         id_column: As in `fit`.
-        threads: As in `fit`.
         name: For paths: another file name in the output, by modality.
         overwrite: Replace an output of an earlier run.
+        report: For paths: measure what the projection does to each row.
+        threads: As in `fit`.
+        memory: For paths: bytes to use, or a text such as "4GiB". None: half of what the machine or its cgroup has.
 
     Returns:
         For arrays: projected arrays of the same types. For paths: what was published.
@@ -176,8 +174,9 @@ def apply(
             rank=ranks,
             strength=strengths,
             on_invalid=on_invalid,
+            report=report,
             overwrite=overwrite,
-            machine=_machine(threads),
+            machine=_machine(threads, memory),
         )
     artifact = Artifact(fitted.projectors, {}) if isinstance(fitted, Fit) else read_artifact(Path(fitted))
     return {
@@ -200,7 +199,9 @@ def run(
     id_column: Any = None,
     name: Mapping[str, str] | None = None,
     overwrite: bool = False,
+    report: bool = True,
     threads: int | None = None,
+    memory: int | str | None = None,
 ) -> Published:
     """Fit modalities and write them again without what they share: the command `clear-cli run`.
 
@@ -212,9 +213,9 @@ def run(
     return usecases.run(
         _inputs(embeddings, ids, embedding_column, id_column, name),
         Path(out),
-        _options(embeddings, rank, strength, max_rank, fit_items, on_invalid),
+        _options(embeddings, rank, strength, max_rank, fit_items, on_invalid, report),
         overwrite=overwrite,
-        machine=_machine(threads),
+        machine=_machine(threads, memory),
     )
 
 
@@ -249,7 +250,13 @@ def _are_arrays(embeddings: Embeddings) -> bool:
 
 
 def _options(
-    embeddings: Embeddings, rank: Any, strength: Any, max_rank: int, fit_items: PathLike | None, on_invalid: OnInvalid
+    embeddings: Embeddings,
+    rank: Any,
+    strength: Any,
+    max_rank: int,
+    fit_items: PathLike | None,
+    on_invalid: OnInvalid,
+    report: bool,
 ) -> FitOptions:
     return FitOptions(
         rank=PerModality.of(rank, read_rank, DEFAULT_RANK, embeddings, "rank"),
@@ -257,6 +264,7 @@ def _options(
         max_rank=max_rank,
         on_invalid=on_invalid,
         fit_items=None if fit_items is None else Path(fit_items),
+        report=report,
     )
 
 
@@ -277,5 +285,7 @@ def _inputs(
     ]
 
 
-def _machine(threads: int | None) -> Machine:
-    return Machine() if threads is None else Machine(threads=threads)
+def _machine(threads: int | None, memory: int | str | None = None) -> Machine:
+    size = read_size(memory) if isinstance(memory, str) else memory
+    given: dict[str, Any] = {"threads": threads, "memory": size}
+    return Machine(**{key: value for key, value in given.items() if value is not None})

@@ -5,7 +5,6 @@ Use-cases are imported inside the commands, so that `--help` and completion do n
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +13,34 @@ import typer
 from clear_cli import __version__
 from clear_cli.console import Console, inspect_text, plan_text, print_error, published_text
 from clear_cli.errors import UsageError
+from clear_cli.options import (
+    DryRun,
+    EmbeddingColumn,
+    FitItems,
+    IdColumn,
+    Ids,
+    Invalid,
+    Json,
+    MaxRank,
+    Memory,
+    Modalities,
+    NoReport,
+    OnInvalid,
+    OtherRank,
+    OtherStrength,
+    Out,
+    OutputName,
+    Overwrite,
+    Quiet,
+    Rank,
+    Strength,
+    Threads,
+    TmpDir,
+)
 
 if TYPE_CHECKING:
-    from clear_cli.config import FitOptions, Input, Machine
+    from clear_cli.config import FitOptions, Input
+    from clear_cli.machine import Machine
     from clear_cli.workflow.job import Published
 
 app = typer.Typer(
@@ -27,77 +51,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Remove cross-modal redundancy from item embeddings before a multimodal recommender trains on them.",
 )
-
-
-class Invalid(StrEnum):
-    """What rows with NaN or infinity do."""
-
-    error = "error"
-    keep = "keep"
-
-
-Modalities = Annotated[
-    list[str],
-    typer.Option(
-        "-m",
-        "--modality",
-        metavar="NAME=PATH[::COLUMN]",
-        help="Embeddings of one modality; give one for each. COLUMN (or dataset, or member) where there are several.",
-    ),
-]
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Directory to write; must not exist yet.")]
-Rank = Annotated[
-    list[str],
-    typer.Option(
-        metavar="[NAME=]K",
-        help="Shared directions to remove: a number, or a percentage of the shared energy. "
-        "Default: 90%, at most a quarter of the smaller dimension.",
-    ),
-]
-Strength = Annotated[
-    list[str],
-    typer.Option(metavar="[NAME=]S", help="How much of each direction to remove, 0 to 1. Default: 1."),
-]
-OtherRank = Annotated[
-    list[str], typer.Option("--rank", metavar="[NAME=]K", help="Another number of directions. Default: as fitted.")
-]
-OtherStrength = Annotated[
-    list[str], typer.Option("--strength", metavar="[NAME=]S", help="Another strength, 0 to 1. Default: as fitted.")
-]
-MaxRank = Annotated[
-    int, typer.Option(min=0, help="Directions kept in the projector, so that the rank can be changed when applying.")
-]
-EmbeddingColumn = Annotated[
-    list[str],
-    typer.Option(metavar="[NAME=]COLUMN", help="Column, pattern of wide columns (emb_*) or dataset of the embeddings."),
-]
-IdColumn = Annotated[list[str], typer.Option(metavar="[NAME=]COLUMN", help="Column or dataset of the item ids.")]
-Ids = Annotated[list[str], typer.Option(metavar="NAME=FILE", help="Item ids of an NPY file, one per line.")]
-OutputName = Annotated[
-    list[str], typer.Option("--name", metavar="NAME=FILE", help="File name in the output, where two inputs share one.")
-]
-FitItems = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Item ids to fit on, one per line; all rows are projected.")
-]
-OnInvalid = Annotated[
-    Invalid, typer.Option(help="Rows with NaN or infinity: stop, or leave them out of the fit and pass them through.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run, once done.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Read headers and ids, say what would be done, write nothing.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads for arithmetic. Default: what the machine grants.")]
-Memory = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE", help="Memory to use, as in 4GiB. Default: half of what the machine or its cgroup has."
-    ),
-]
-NoReport = Annotated[
-    bool,
-    typer.Option("--no-report", help="Measure nothing that the projection itself does not need; no items.parquet."),
-]
-TmpDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for scratch files.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
 
 
 def _version(wanted: bool) -> None:
@@ -289,7 +242,7 @@ def _options(
 
 
 def _machine(threads: int | None, memory: str | None, tmp_dir: Path | None, console: Console) -> Machine:
-    from clear_cli.config import Machine, read_size
+    from clear_cli.machine import Machine, read_size
 
     size = None if memory is None else read_size(memory)
     given: dict[str, Any] = {"threads": threads, "memory": size, "tmp_dir": tmp_dir}

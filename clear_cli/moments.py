@@ -20,14 +20,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from clear_cli.buffers import BUFFER_ROWS, Buffers
+
 Floats = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]
 Hashes = npt.NDArray[np.uint64]
 
 MAX_BUCKET_BYTES = 512 << 20
-BUFFER_ROWS = 256
-"""Rows of a bucket that are multiplied at once: enough for BLAS to run at its full rate, few enough for its cache."""
-
 MAX_EXPONENT = 48
 """Scaled values stay below 2 ** this, so that sums of their squares stay far from the end of float32, 2 ** 127."""
 
@@ -71,8 +70,7 @@ class CrossMoments:
         self.pilots: tuple[Float64, Float64] = (np.zeros(dim_a), np.zeros(dim_b))
         self.exponents = (np.zeros(buckets, dtype=np.int64), np.zeros(buckets, dtype=np.int64))
         self._head: tuple[list[Floats], list[Floats]] | None = ([], [])
-        self._waiting: tuple[Floats, ...] = ()
-        self._filled = np.zeros(buckets, dtype=np.int64)
+        self._buffers: Buffers | None = None
 
     @property
     def items(self) -> int:
@@ -96,24 +94,22 @@ class CrossMoments:
             raise ValueError(f"rows of {a.shape} and {b.shape} with {len(hashes)} hashes do not fit {self.dims}")
         if not len(hashes):
             return
-        self._make_buffers(np.result_type(a, b, np.float32))
+        buffers = self._buffers_of(np.result_type(a, b, np.float32))
         if self._head is not None:
-            self._look_ahead(a, b)
+            self._look_ahead(a, b, buffers.dtype)
         buckets = (hashes >> np.uint64(64 - log2(len(self.count)))).astype(np.uint8)
-        order = np.argsort(buckets, kind="stable")
-        ends = np.cumsum(np.bincount(buckets, minlength=len(self.count)))
-        rows = dict(enumerate(np.split(order, ends[:-1])))
-        while rows:
-            rows = {bucket: left for bucket, some in rows.items() if len(left := self._collect(bucket, some, a, b))}
-            for _ in parallel(self._multiply, np.flatnonzero(self._filled == BUFFER_ROWS).tolist()):
+        self.count += np.bincount(buckets, minlength=len(self.count))
+        for full in buffers.add(a, b, buckets):
+            for _ in parallel(self._multiply, full):
                 pass
 
     def settle(self) -> CrossMoments:
         """Bring everything that was added into the moments, at one scale for all buckets: before these are read."""
-        if self._head is not None and self.items:
-            self._take_pilots()
-        for waiting in np.flatnonzero(self._filled).tolist():
-            self._multiply(waiting)
+        if self._buffers is not None:
+            if self._head is not None:
+                self._take_pilots(self._buffers.dtype)
+            for waiting in self._buffers.waiting():
+                self._multiply(waiting)
         for side, exponents in enumerate(self.exponents):
             for bucket in range(len(self.count)):
                 self._lower(bucket, side, int(exponents[bucket] - exponents.min()))
@@ -183,54 +179,37 @@ class CrossMoments:
         centred = max(self.squares[side].sum() - total @ total / n, 0.0)
         return float(np.ldexp(centred / (n - 1), -2 * self._scale(side)))
 
-    def _make_buffers(self, working: np.dtype[Any]) -> None:
-        if self._waiting and self._waiting[0].dtype == working:
-            return
-        self.settle()
-        self._waiting = tuple(np.empty((len(self.count), BUFFER_ROWS, dim), working) for dim in self.dims)
+    def _buffers_of(self, working: np.dtype[Any]) -> Buffers:
+        if self._buffers is None or self._buffers.dtype != working:
+            self.settle()
+            self._buffers = Buffers(len(self.count), self.dims, working)
+        return self._buffers
 
-    def _look_ahead(self, a: Floats, b: Floats) -> None:
+    def _look_ahead(self, a: Floats, b: Floats, working: np.dtype[Any]) -> None:
         """Remember the first rows for the pilots. Before there are BUFFER_ROWS of them, no bucket can be full."""
         assert self._head is not None
         seen = sum(map(len, self._head[0]))
         for kept, rows in zip(self._head, (a, b), strict=True):
             kept.append(rows[: BUFFER_ROWS - seen].copy())
         if seen + len(a) >= BUFFER_ROWS:
-            self._take_pilots()
+            self._take_pilots(working)
 
-    def _take_pilots(self) -> None:
+    def _take_pilots(self, working: np.dtype[Any]) -> None:
         assert self._head is not None
         heads = [np.concatenate(kept) for kept in self._head]
         self._head = None
-        working = self._waiting[0].dtype
         self.pilots = (_pilot(heads[0], working), _pilot(heads[1], working))
         for side, head in enumerate(heads):
             self.exponents[side][:] = _exponent(head, self.pilots[side])
 
-    def _collect(self, bucket: int, rows: npt.NDArray[np.intp], a: Floats, b: Floats) -> npt.NDArray[np.intp]:
-        """Copy rows into the buffer of a bucket while there is room; the rows that are left."""
-        filled = int(self._filled[bucket])
-        taken = rows[: BUFFER_ROWS - filled]
-        stop = filled + len(taken)
-        for buffers, x in zip(self._waiting, (a, b), strict=True):
-            room = buffers[bucket, filled:stop]
-            if x.dtype == room.dtype:
-                np.take(x, taken, axis=0, out=room, mode="clip")  # the mode that needs no copy in between
-            else:
-                room[:] = x[taken]
-        self._filled[bucket] = stop
-        self.count[bucket] += len(taken)
-        return rows[len(taken) :]
-
     def _multiply(self, bucket: int) -> None:
         """Add the rows in the buffer of a bucket to its moments."""
-        n = int(self._filled[bucket])
-        a, b = (self._scaled(bucket, side, self._waiting[side][bucket, :n]) for side in (0, 1))
-        ones = np.ones(n, a.dtype)
+        assert self._buffers is not None
+        a, b = (self._scaled(bucket, side, x) for side, x in enumerate(self._buffers.take(bucket)))
+        ones = np.ones(len(a), a.dtype)
         for sums, x in zip(self.sums, (a, b), strict=True):
             sums[bucket] += ones @ x  # BLAS adds columns several times faster than `sum` does
         self.products[bucket] += a.T @ b
-        self._filled[bucket] = 0
 
     def _scaled(self, bucket: int, side: int, x: Floats) -> Floats:
         """The rows shifted and scaled, in place; their squares are added on the way."""

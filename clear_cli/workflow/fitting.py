@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from clear_cli.config import FitOptions, Machine
+from clear_cli.config import FitOptions
 from clear_cli.embeddings.align import Alignment
 from clear_cli.embeddings.base import Rows
 from clear_cli.embeddings.stream import Aligned
 from clear_cli.errors import DataError
 from clear_cli.health import Mask, Status
+from clear_cli.machine import Machine
 from clear_cli.moments import CrossMoments
 from clear_cli.projector import Projector
 from clear_cli.sample import Sample

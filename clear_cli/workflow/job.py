@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from clear_cli import __version__
-from clear_cli.config import Input, Machine
+from clear_cli.config import Input
 from clear_cli.embeddings import open_source
 from clear_cli.embeddings.base import Source, unreadable
 from clear_cli.errors import DataError, UsageError
+from clear_cli.machine import Machine
 from clear_cli.parallel import background
 from clear_cli.publish import (
     Publication,

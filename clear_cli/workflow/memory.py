@@ -8,11 +8,12 @@ from itertools import combinations
 
 import numpy as np
 
+from clear_cli.buffers import BUFFER_ROWS
 from clear_cli.embeddings.base import CHUNK_BYTES, Rows
 from clear_cli.embeddings.kept import Kept
 from clear_cli.embeddings.stream import PARTITION_BYTES, SCATTER_BYTES
 from clear_cli.errors import UsageError
-from clear_cli.moments import BUFFER_ROWS, bucket_count
+from clear_cli.moments import bucket_count
 from clear_cli.sample import sample_items
 
 INTERPRETER_BYTES = 200 << 20

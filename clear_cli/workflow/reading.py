@@ -11,12 +11,13 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.config import FitOptions, Machine
+from clear_cli.config import FitOptions
 from clear_cli.embeddings.align import Alignment
 from clear_cli.embeddings.base import Rows
 from clear_cli.embeddings.stream import Aligned, Block
 from clear_cli.errors import DataError
 from clear_cli.health import Floats, Hashes, Mask, RepeatedRows, Status, pair_hashes, row_hashes, row_status
+from clear_cli.machine import Machine
 from clear_cli.moments import CrossMoments
 from clear_cli.parallel import Prefetch
 from clear_cli.sample import Sample

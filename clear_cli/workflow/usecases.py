@@ -14,13 +14,14 @@ from threadpoolctl import threadpool_limits
 
 from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
-from clear_cli.config import ApplyOptions, FitOptions, Input, Machine, OnInvalid, PerModality
+from clear_cli.config import ApplyOptions, FitOptions, Input, OnInvalid, PerModality
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.base import Rows, Sink, Source
 from clear_cli.embeddings.ids import table_id_type
 from clear_cli.embeddings.items import ItemsWriter
 from clear_cli.errors import DataError, UsageError
 from clear_cli.health import Status
+from clear_cli.machine import Machine
 from clear_cli.parallel import background
 from clear_cli.projector import Projector
 from clear_cli.publish import check_target, fingerprint, read_manifest

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.config import FitOptions, Machine, PerModality, read_rank
+from clear_cli.config import FitOptions, PerModality, read_rank
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
+from clear_cli.machine import Machine
 from clear_cli.moments import CrossMoments
 from clear_cli.workflow.fitting import Fitted, fit_rows
 

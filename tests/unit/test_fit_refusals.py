@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clear_cli.config import Machine, PerModality, read_rank, read_strength
+from clear_cli.config import PerModality, read_rank, read_strength
 from clear_cli.errors import ClearError, DataError, OutputError, UsageError
+from clear_cli.machine import Machine
 from tests.laws.planted import Floats, fit, planted
 
 

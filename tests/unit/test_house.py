@@ -16,12 +16,12 @@ ROOT = Path(clear_cli.__file__).parent
 # Lower floors know nothing of higher ones; within a floor modules may know each other.
 FLOORS = [
     {"errors"},
-    {"health", "moments", "sample", "subspace", "projector", "diagnostics", "impact"},
-    {"config", "parallel", "publish"},
+    {"health", "buffers", "moments", "sample", "subspace", "projector", "diagnostics", "impact"},
+    {"config", "machine", "parallel", "publish"},
     {"embeddings", "artifact"},
     {"workflow"},
     {"api"},
-    {"console"},
+    {"console", "options"},
     {"cli"},
     {"__main__"},
 ]
