@@ -1,0 +1,129 @@
+"""Files behind a URI: s3://, gs://, az://, hf:// and whatever else fsspec knows.
+
+They are UPath objects, which do what pathlib's paths do, so that the code that reads and writes files need not
+know where these are. Nothing is copied to this machine: rows are read and written as streams.
+
+An object store has no directories to rename, so an output there cannot appear at once. Instead its manifest
+is written last and removed first: without one, an output is not complete.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+from clear_cli.errors import ClearError, OutputError, UsageError
+
+EXTRA = "remote"
+DRIVERS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "hf": "huggingface_hub"}
+"""What has to be installed for a scheme, besides universal-pathlib."""
+
+SDKS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure", "huggingface_hub", "requests", "httpx", "urllib3")
+"""Libraries that raise errors of their own when a store cannot be reached, or refuses."""
+
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+
+
+def place(text: str | Path) -> Path:
+    """The path of a file on this machine, or of one behind a URI.
+
+    Raises:
+        UsageError: The scheme needs a library that is not installed, or there is none for it.
+    """
+    found = _URI.match(str(text)) if isinstance(text, str) else None
+    if found is None:
+        return Path(text) if isinstance(text, str) else text
+    scheme = found[1].lower()
+    try:
+        importlib.import_module(DRIVERS.get(scheme, "fsspec"))
+        from upath import UPath
+
+        path: Path = UPath(text)  # type: ignore[assignment]  (it does what a Path does)
+    except ImportError as error:
+        raise UsageError(
+            f"{scheme}:// needs a library that is not installed: {error.name}",
+            where=text,
+            fix=f"pip install 'clear-cli[{EXTRA}]'",
+        ) from error
+    except ValueError as error:
+        known = ", ".join(f"{one}://" for one in DRIVERS)
+        raise UsageError(f"there is no way to reach {scheme}://", where=text, known=known) from error
+    return path
+
+
+def is_remote(path: Path) -> bool:
+    """Whether the path is behind a URI."""
+    return not isinstance(path, Path)
+
+
+def revision(path: Path) -> dict[str, int | str]:
+    """Size and entity tag of a remote file: they change when it does, and cost no download."""
+    info: Any = path.fs.info(path.path)  # type: ignore[attr-defined]
+    tags = (info.get(key) for key in ("ETag", "etag", "md5Hash", "blob_id", "content_md5", "LastModified", "mtime"))
+    return {"bytes": int(info["size"]), "etag": str(next((tag for tag in tags if tag), "")).strip('"')}
+
+
+def revisions(folder: Path, *, but: str) -> dict[str, dict[str, int | str]]:
+    """Relative path -> revision, of every file under a remote folder except one."""
+    folder.fs.invalidate_cache()  # type: ignore[attr-defined]
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = {path.path.removeprefix(folder.path.rstrip("/") + "/"): revision(path) for path in files}  # type: ignore[attr-defined]
+    found.pop(but, None)
+    return found
+
+
+@contextmanager
+def reachable(where: object) -> Iterator[None]:
+    """Turn what the libraries of a store raise into an OutputError that says so."""
+    try:
+        yield
+    except (ClearError, OSError):
+        raise
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in SDKS:
+            raise
+        reason = (str(error) or type(error).__name__).partition("\n")[0]
+        raise OutputError("the remote storage refuses, or cannot be reached", where=where, reason=reason) from error
+
+
+class RemotePublication:
+    """An output in the making behind a URI; used as `publish.Publication` is.
+
+    Args:
+        out: The output.
+        manifest: The name of its manifest.
+        replaces: There is an output of ours, which is to be replaced.
+    """
+
+    def __init__(self, out: Path, manifest: str, *, replaces: bool) -> None:
+        self.path = out
+        self._manifest, self._replaces = out / manifest, replaces
+        self._published = False
+
+    def __enter__(self) -> Self:
+        self._old = {path.path for path in self._files()} if self._replaces else set()
+        if self._replaces:
+            self._manifest.unlink()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._published:
+            for path in self._files():
+                with suppress(Exception):  # what is left bears no manifest
+                    path.unlink()
+
+    def publish(self, text: str, outputs: set[str]) -> None:
+        """Remove what the old output had besides, and write the manifest, the last of all."""
+        for path in self._files():
+            if path.path in self._old and path.path.removeprefix(self.path.path.rstrip("/") + "/") not in outputs:  # type: ignore[attr-defined]
+                path.unlink()
+        self._manifest.write_bytes(text.encode("utf-8", "surrogateescape"))
+        self._published = True
+
+    def _files(self) -> list[Any]:
+        self.path.fs.invalidate_cache()  # type: ignore[attr-defined]
+        return [path for path in self.path.rglob("*") if path.is_file()]
