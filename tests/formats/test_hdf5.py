@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clear_cli.embeddings import hdf5
+from clear_cli.embeddings import hdf5, hdf5_layouts
 from clear_cli.embeddings.base import Chunk
 from clear_cli.embeddings.hdf5 import Hdf5Source
 from clear_cli.errors import DataError
@@ -55,8 +55,8 @@ def opened(path: Path, **names: Any) -> Hdf5Source:
 def rewritten(source: Hdf5Source, target: Path, factor: float = 2.0) -> Path:
     """The source written again with embeddings that are `factor` times as large."""
     with source.sink(target) as sink:
-        for chunk in source.chunks(carry=True):
-            sink.write(chunk, (chunk.embeddings * factor).astype(source.dtype))
+        for chunk in source.chunks():
+            sink.write(source.modality, chunk, (chunk.embeddings * factor).astype(source.dtype))
     return target
 
 
@@ -68,12 +68,12 @@ def message(path: Path, **names: Any) -> str:
 
 class TestReading:
     def test_rows_and_ids_come_in_file_order(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 20 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 20 * DIM * 4)
         source = opened(make(path))
         chunks = list(source.chunks())
         assert [(chunk.start, len(chunk)) for chunk in chunks] == [(0, 20), (20, 20), (40, 10)]
         np.testing.assert_array_equal(np.concatenate([chunk.embeddings for chunk in chunks]), X)
-        assert pa.concat_arrays([chunk.ids for chunk in chunks]).to_pylist() == IDS
+        assert [chunk.start for chunk in source.chunks(20)] == [20, 40]
         assert all(chunk.null is None for chunk in chunks)
         assert chunks[1].where == f'{path}, dataset "embeddings", rows 20 to 39'
         assert (source.rows, source.dim, source.dtype, source.id_kind) == (ROWS, DIM, np.float32, "string")
@@ -106,7 +106,6 @@ class TestReading:
         (found,) = source.ids()
         assert found.type == pa.string()
         assert found.to_pylist() == expected
-        assert next(source.chunks()).ids.equals(found)
 
     @pytest.mark.parametrize("kind", ["i1", "<i2", ">i4", "i8", "u1", ">u2", "u4", "<u8", ">u8"])
     def test_integer_ids(self, path: Path, kind: str) -> None:
@@ -135,7 +134,7 @@ class TestReading:
         assert rewritten(source, tmp_path / "out.h5").read_bytes() == path.read_bytes()
 
     def test_the_file_is_open_only_while_it_is_read(self, path: Path) -> None:
-        chunks = opened(make(path)).chunks()
+        chunks = opened(make(path, chunks=(7, DIM))).chunks()
         next(chunks)
         with pytest.raises(OSError, match="already open"):
             h5py.File(path, "r+")
@@ -169,27 +168,27 @@ class TestBlocks:
     def test_blocks_are_whole_chunks_up_to_a_limit(
         self, path: Path, monkeypatch: pytest.MonkeyPatch, chunk_rows: int | None, expected: int
     ) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 20 * DIM * 4)
-        monkeypatch.setattr(hdf5, "SPLIT_BYTES", 40 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 20 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "PIECE_BYTES", 40 * DIM * 4)
         source = opened(make(path, chunks=chunk_rows and (chunk_rows, DIM)))
         assert len(next(source.chunks())) == expected
         assert bool(source.notes) == (expected < (chunk_rows or 1))
 
     def test_wide_rows_come_one_by_one(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 4)
-        monkeypatch.setattr(hdf5, "SPLIT_BYTES", 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 4)
+        monkeypatch.setattr(hdf5_layouts, "PIECE_BYTES", 4)
         for layout in (None, (2, DIM)):
             assert {len(chunk) for chunk in opened(make(path, chunks=layout)).chunks()} == {1}
 
-    def test_narrow_rows_are_limited_by_their_ids(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_ROWS", 30)
+    def test_narrow_rows_are_limited_in_number(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hdf5_layouts, "BLOCK_ROWS", 30)
         assert [len(chunk) for chunk in opened(make(path)).chunks()] == [30, 20]
 
     def test_chunks_that_are_read_in_pieces_are_noted_and_written_all_the_same(
         self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 10 * DIM * 4)
-        monkeypatch.setattr(hdf5, "SPLIT_BYTES", 20 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 10 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "PIECE_BYTES", 20 * DIM * 4)
         source = opened(make(path, chunks=(45, DIM), compression="gzip"))
         (note,) = source.notes
         assert note.startswith("HDF5 chunks of 45 rows take more than ")
@@ -200,8 +199,8 @@ class TestBlocks:
     def test_a_chunk_that_is_larger_than_the_dataset_is_no_reason_for_a_note(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 10 * DIM * 4)
-        monkeypatch.setattr(hdf5, "SPLIT_BYTES", 60 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 10 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "PIECE_BYTES", 60 * DIM * 4)
         source = opened(make(path, chunks=(100, DIM), maxshape=(None, DIM)))
         assert [len(chunk) for chunk in source.chunks()] == [ROWS]
         assert source.notes == []
@@ -270,7 +269,7 @@ class TestChoosing:
         with h5py.File(path, "w") as file:
             file["a/1"], file["item_id"] = X[0], IDS
         assert message(path) == (
-            f"no embedding dataset found\n  in: {path}\n  present: a/1, item_id\n"
+            f"no embedding dataset found\n  in: {path}\n  present: item_id, a/1\n"
             "  fix: name it: --embedding-column image=NAME"
         )
 
@@ -312,8 +311,8 @@ class TestChoosing:
             for i in range(7):
                 file[f"other/{i}"] = X
         assert opened(path, embedding_column="embeddings").notes == [
-            "other matrices in the file are carried over as they are: other/0, other/1, other/2, other/3, other/4 "
-            "and 2 more"
+            "other matrices in the file are carried over as they are, unless they are modalities too: "
+            "other/0, other/1, other/2, other/3, other/4 and 2 more"
         ]
 
     def test_datasets_that_numpy_cannot_hold_are_passed_over(self, path: Path) -> None:
@@ -403,35 +402,6 @@ class TestRefusals:
                 file.create_dataset(key, data=values, external=str(tmp_path / "values") if key == name else None)
         assert message(path).startswith(f'dataset "{name}" is external: its values lie in other files')
 
-    @pytest.mark.parametrize(
-        ("code", "name"),
-        [(32001, "blosc"), (32004, "lz4"), (32008, "bitshuffle"), (32013, "zfp"), (32015, "zstd"), (32026, "blosc2")],
-    )
-    def test_a_filter_that_is_missing_is_named(self, path: Path, code: int, name: str) -> None:
-        with h5py.File(path, "w") as file:
-            file["item_id"] = IDS
-            self.filtered(file, b"x", (ROWS, DIM), code)
-        assert message(path) == (
-            f'dataset "x" is stored with HDF5 filter {code} ({name}), which is not installed\n  in: {path}\n'
-            "  fix: pip install hdf5plugin, and set HDF5_PLUGIN_PATH to what hdf5plugin.PLUGIN_PATH is"
-        )
-
-    def test_a_missing_filter_of_the_ids_and_one_that_nobody_knows(self, path: Path) -> None:
-        with h5py.File(path, "w") as file:
-            file["embeddings"] = X
-            self.filtered(file, b"item_id", (ROWS,), 40000, h5py.h5t.NATIVE_INT64)
-        assert message(path).startswith(
-            'dataset "item_id" is stored with HDF5 filter 40000 (unknown), which is not installed'
-        )
-
-    @staticmethod
-    def filtered(file: h5py.File, name: bytes, shape: tuple[int, ...], code: int, kind: Any = None) -> None:
-        """A dataset with a filter that this machine lacks, which HDF5 skipped in writing because it is optional."""
-        pipeline = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        pipeline.set_chunk(shape)
-        pipeline.set_filter(code, h5py.h5z.FLAG_OPTIONAL, ())
-        h5py.h5d.create(file.id, name, kind or h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple(shape), pipeline)
-
 
 class TestDamage:
     def test_what_is_not_hdf5(self, path: Path) -> None:
@@ -453,7 +423,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("layout", [{"compression": "gzip"}, {"fletcher32": True}], ids=str)
     def test_a_damaged_chunk_is_located(self, path: Path, monkeypatch: pytest.MonkeyPatch, layout: Any) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 10 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 10 * DIM * 4)
         damage(make(path, chunks=(10, DIM), **layout), "embeddings", 2)
         chunks = opened(path).chunks()
         assert [next(chunks).start, next(chunks).start] == [0, 10]
@@ -467,10 +437,9 @@ class TestDamage:
             file.create_dataset("item_id", data=np.arange(ROWS), chunks=(ROWS,), compression="gzip")
         damage(path, "item_id", 0)
         source = opened(path)
-        for rows in (source.ids(), source.chunks()):
-            with pytest.raises(DataError, match="these rows cannot be read") as error:
-                next(rows)
-            assert error.value.where == f'{path}, dataset "item_id", rows 0 to 49'
+        with pytest.raises(DataError, match="these rows cannot be read") as error:
+            next(source.ids())
+        assert error.value.where == f'{path}, dataset "item_id", rows 0 to 49'
 
 
 def damage(path: Path, name: str, chunk: int) -> None:
@@ -489,7 +458,7 @@ class TestWriting:
     def test_everything_but_the_values_is_kept(
         self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Any, libver: str
     ) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 20 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 20 * DIM * 4)
         with h5py.File(path, "w", libver=libver, track_order=True) as file:
             file.attrs["encoder"] = "clip"
             group = file.create_group("image")
@@ -534,8 +503,8 @@ class TestWriting:
         x[0, :5] = [np.nan, -np.nan, np.inf, -0.0, np.finfo(kind).smallest_subnormal]
         source = opened(make(path, x))
         with source.sink(tmp_path / "out.h5") as sink:
-            for chunk in source.chunks(carry=True):
-                sink.write(chunk, chunk.embeddings)
+            for chunk in source.chunks():
+                sink.write(source.modality, chunk, chunk.embeddings)
         assert (tmp_path / "out.h5").read_bytes() == path.read_bytes()
 
     @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=list(LAYOUTS))
@@ -574,18 +543,18 @@ class TestWriting:
             file.create_dataset("embeddings", (ROWS, DIM), "f4", chunks=(7, DIM), compression="gzip")
         source = opened(path)
         with source.sink(tmp_path / "out.h5") as sink:
-            for chunk in source.chunks(carry=True):
+            for chunk in source.chunks():
                 assert not chunk.embeddings.any()
-                sink.write(chunk, X)
+                sink.write(source.modality, chunk, X)
         np.testing.assert_array_equal(next(opened(tmp_path / "out.h5").chunks()).embeddings, X)
 
     def test_rows_left_out_are_an_error_for_they_keep_their_old_values(self, path: Path, tmp_path: Path) -> None:
         source = opened(make(path))
         with (
-            pytest.raises(ValueError, match=r"^20 of 50 rows were written"),
+            pytest.raises(ValueError, match=r"^20 of 50 rows of image were written"),
             source.sink(tmp_path / "out.h5") as sink,
         ):
-            sink.write(Chunk(0, X[:20], None, None, ""), X[:20])
+            sink.write(source.modality, Chunk(0, X[:20], None, None, ""), X[:20])
 
     def test_an_error_on_the_way_is_not_masked_and_the_file_is_closed(self, path: Path, tmp_path: Path) -> None:
         source = opened(make(path))
@@ -597,18 +566,6 @@ class TestWriting:
         source = opened(make(path))
         with pytest.raises(FileNotFoundError), source.sink(tmp_path / "nowhere" / "out.h5"):
             pass
-
-    @pytest.mark.parametrize("layout", LAYOUTS, ids=list(LAYOUTS))
-    def test_only_slivers_of_rows_are_gathered_in_the_cache_of_hdf5(
-        self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
-    ) -> None:
-        source, caches, opener = opened(make(path, **LAYOUTS[layout])), [], h5py.File
-        monkeypatch.setattr(
-            h5py, "File", lambda *args, **more: caches.append(more["rdcc_nbytes"]) or opener(*args, **more)
-        )
-        with pytest.raises(KeyError), source.sink(tmp_path / "out.h5"):
-            raise KeyError
-        assert caches == [None if layout == "chunks of a few columns" else 0]
 
     def test_a_full_disk_is_an_oserror_and_no_crash(self, path: Path, tmp_path: Path) -> None:
         """The cache of HDF5 hides it until the file is closed, and the process then ends in a segmentation fault."""
@@ -634,8 +591,8 @@ from clear_cli.embeddings.hdf5 import Hdf5Source
 source = Hdf5Source(Path(sys.argv[1]), modality="image")
 try:
     with source.sink(Path(sys.argv[2])) as sink:
-        for chunk in source.chunks(carry=True):
-            sink.write(chunk, np.random.default_rng(0).standard_normal(chunk.embeddings.shape).astype("f4"))
+        for chunk in source.chunks():
+            sink.write(source.modality, chunk, np.random.default_rng(0).standard_normal(chunk.embeddings.shape).astype("f4"))
 except OSError as error:
     print(error)
 """
