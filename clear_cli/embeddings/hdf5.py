@@ -17,7 +17,8 @@ import pyarrow as pa
 from clear_cli.embeddings.base import Chunk, IdKind, Source, canonical_ids
 from clear_cli.embeddings.hdf5_contents import Contents, id_kind
 from clear_cli.embeddings.hdf5_file import OpenFile, opened, reason
-from clear_cli.embeddings.hdf5_layouts import BLOCK_ROWS, Items, Layout
+from clear_cli.embeddings.hdf5_items import Items
+from clear_cli.embeddings.hdf5_layouts import BLOCK_ROWS, Layout
 from clear_cli.embeddings.hdf5_write import Hdf5Sink
 from clear_cli.errors import DataError, UsageError
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import difflib
 from collections import Counter, deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import h5py
 
 from clear_cli.embeddings.base import IdKind, guess, guess_id, named, setting, shown
-from clear_cli.embeddings.hdf5_file import OpenFile, dtype_of, is_float, links, refuse_foreign
+from clear_cli.embeddings.hdf5_file import OpenFile, dtype_of, is_float, links, reason, refuse_foreign
 from clear_cli.embeddings.hdf5_frames import frame_index, refuse_table
-from clear_cli.embeddings.hdf5_layouts import Items, Layout, Matrix
+from clear_cli.embeddings.hdf5_items import Items
+from clear_cli.embeddings.hdf5_layouts import Layout, Matrix
 from clear_cli.errors import DataError
 
 GROUP_NAMES = 1000
@@ -118,7 +120,7 @@ class Contents:
                 where=self._path,
                 fix="one id for each row of embeddings, in one dimension",
             )
-        _refuse_unwritten(dataset, name, self._file)
+        _refuse_unwritten(dataset, name, self._path)
         return dataset
 
     def notes(self, embeddings: Layout) -> list[str]:
@@ -198,9 +200,12 @@ def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     while groups and len(seen) < MOST_OBJECTS:
         prefix, group = groups.popleft()
         for name, kind in links(group, GROUP_NAMES)[0]:
-            if kind != h5py.h5l.TYPE_HARD:
+            if kind != h5py.h5l.TYPE_HARD or name.encode(errors="ignore").decode() != name:  # not UTF-8
                 continue
-            item = group[name]
+            try:
+                item = group[name]
+            except (OSError, RuntimeError, KeyError) as error:
+                raise DataError(f'"{prefix}{name}" cannot be read: {reason(error)}', where=file.filename) from error
             if hash(item.id) in seen:
                 continue
             seen.add(hash(item.id))
@@ -216,7 +221,7 @@ def _families(vectors: dict[str, Any]) -> dict[str, list[str]]:
     sizes = Counter((pattern, vectors[name]) for name, mine in patterns.items() for pattern in mine)
     families: dict[str, list[str]] = {}
     for name, mine in patterns.items():
-        largest = max(mine, key=lambda pattern: sizes[pattern, vectors[name]])  # noqa: B023  (called at once)
+        largest = max(mine, key=lambda pattern: sizes[pattern, vectors[name]])
         if sizes[largest, vectors[name]] > 1:
             families.setdefault(largest, []).append(name)
     return families
@@ -227,22 +232,19 @@ def _star(name: str, step: int) -> str:
     return "/".join([*steps[:step], "*", *steps[step + 1 :]])
 
 
-def _refuse_unwritten(dataset: h5py.Dataset, name: str, file: OpenFile) -> None:
+def _refuse_unwritten(dataset: h5py.Dataset, name: str, path: Path) -> None:
     """Refuse ids of which some were never stored: a damaged or unfinished file, which may claim any number of rows."""
     if not dataset.shape[0]:
         return
-    end = None
     if dataset.chunks:
         wanted, stored = -(-dataset.shape[0] // dataset.chunks[0]), dataset.id.get_num_chunks()
     else:
-        offset = dataset.id.get_offset()
         compact = dataset.id.get_create_plist().get_layout() == h5py.h5d.COMPACT
-        wanted, stored = 1, int(compact or offset is not None)
-        end = None if offset is None else offset + dataset.id.get_storage_size()
-    if stored < wanted or (end is not None and end > file.size):
+        wanted, stored = 1, int(compact or dataset.id.get_offset() is not None)
+    if stored < wanted:
         raise DataError(
             f'id dataset "{name}" says that it has {dataset.shape[0]:,} rows, but they are not all in the file',
-            where=file.path,
+            where=path,
             fix="write the file again, with an id for each row",
         )
 

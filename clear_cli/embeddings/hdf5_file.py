@@ -65,7 +65,7 @@ class OpenFile:
 
     def read(self, into: npt.NDArray[Any], offset: int) -> None:
         """Fill a C-contiguous array with the bytes at an offset. EOFError where there are fewer."""
-        view = memoryview(into.view(np.uint8).reshape(-1))
+        view = into.view(np.uint8).reshape(-1).data
         while view:
             count = os.preadv(self._fd, [view], offset)
             if not count:
@@ -74,7 +74,7 @@ class OpenFile:
 
     def write(self, values: npt.NDArray[Any], offset: int) -> None:
         """Put the bytes of a C-contiguous array at an offset."""
-        view = memoryview(values.view(np.uint8).reshape(-1))
+        view = values.view(np.uint8).reshape(-1).data
         while view:
             count = os.pwrite(self._fd, view, offset)
             view, offset = view[count:], offset + count
