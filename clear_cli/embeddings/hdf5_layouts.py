@@ -6,6 +6,7 @@ writing replaces, which a copy of the file may leave out.
 
 from __future__ import annotations
 
+from array import array
 from typing import Any, Protocol
 
 import h5py
@@ -16,6 +17,8 @@ from clear_cli.embeddings.base import CHUNK_BYTES, PIECE_BYTES, Floats
 from clear_cli.embeddings.hdf5_file import OpenFile, filters
 
 BLOCK_ROWS = 1 << 17
+
+LOSSY = ("scaleoffset", "zfp")
 
 Ranges = npt.NDArray[np.int64]
 """(n, 2) first byte and length."""
@@ -88,6 +91,8 @@ class Matrix:
                 f"they are read and written {self.block:,} rows at a time"
             )
 
+        self.notes += [f'the filter "{name}" may round what is written' for name in self.filters if name in LOSSY]
+
     def read(self, file: OpenFile, start: int, stop: int) -> Floats:
         """Rows start to stop."""
         if self._offset is None:
@@ -113,12 +118,12 @@ class Matrix:
             return np.array([[self._offset, self.rows * self._row_bytes]], np.int64)
         if not self.chunks or not self._whole_chunks or file.h5.userblock_size:
             return np.empty((0, 2), np.int64)  # with a user block, releases of HDF5 differ in where they count from
-        (height, width), found = self.chunks, []
+        (height, width), found = self.chunks, array("q")
 
         def note(chunk: h5py.h5d.StoreInfo) -> None:
             row, column = chunk.chunk_offset
             if row + height <= self.rows and column + width <= self.dim:
-                found.append((chunk.byte_offset, chunk.size))
+                found.extend((chunk.byte_offset, chunk.size))
 
         file.h5[self.name].id.chunk_iter(note)
         return np.array(found, np.int64).reshape(-1, 2)

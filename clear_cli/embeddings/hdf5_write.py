@@ -44,7 +44,10 @@ class Hdf5Sink:
     def __enter__(self) -> Hdf5Sink:
         with opened(self._source) as file:
             holes = _merged(np.concatenate([layout.replaced(file) for layout in self._layouts.values()]))
-        copy_around(self._source, self._target, holes)
+        try:
+            copy_around(self._source, self._target, holes)
+        except OSError as error:
+            raise error if error.filename else self._refused(error) from error
         self._file = OpenFile(self._target, "r+")
         if not all(layout.plain for layout in self._layouts.values()):
             _ = self._file.h5  # now, because modalities may be written in threads of their own

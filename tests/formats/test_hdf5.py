@@ -310,9 +310,23 @@ class TestRefusals:
         assert opened(path).describe()["embedding_dataset"] == "embeddings"
         assert 'dataset "brain" cannot hold embeddings' in message(path, embedding_column="brain")
 
-    def test_ids_that_are_floats(self, path: Path) -> None:
-        assert message(make(path, ids=np.arange(ROWS, dtype=np.float64)), id_column="item_id") == (
-            f'dataset "item_id" cannot hold item ids: shape (50,), type float64\n  in: {path}\n'
+    @pytest.mark.parametrize(
+        ("ids", "form"),
+        [
+            (np.arange(ROWS, dtype=np.float64), "float64"),
+            (np.zeros(ROWS, bool), "bool"),
+            (np.zeros(ROWS, [("id", "i8"), ("shop", "S2")]), "[('id', '<i8'), ('shop', 'S2')]"),
+            (np.array([np.arange(3)] * ROWS + [None], object)[:-1], "object"),
+        ],
+        ids=["float", "bool", "compound", "lists"],
+    )
+    def test_ids_of_another_type(self, path: Path, ids: Any, form: str) -> None:
+        with h5py.File(path, "w") as file:
+            file["embeddings"] = X
+            kind = h5py.vlen_dtype(np.int64) if form == "object" else ids.dtype
+            file.create_dataset("item_id", data=ids, dtype=kind)
+        assert message(path, id_column="item_id") == (
+            f'dataset "item_id" cannot hold item ids: shape (50,), type {form}\n  in: {path}\n'
             "  supported: one dimension of strings, fixed or variable in length, or of integers"
         )
 

@@ -104,6 +104,13 @@ class TestWriting:
         make(path).chmod(0o400)
         assert rewritten(opened(path), tmp_path / "out.h5").stat().st_mode & 0o200
 
+    def test_a_filter_that_rounds_is_kept_and_noted(self, path: Path, tmp_path: Path) -> None:
+        source = opened(make(path, chunks=(7, DIM), scaleoffset=2))
+        assert source.notes == ['the filter "scaleoffset" may round what is written']
+        with h5py.File(rewritten(source, tmp_path / "out.h5")) as file:
+            assert file["embeddings"].scaleoffset == 2
+            np.testing.assert_allclose(file["embeddings"], X * 2, atol=0.03)
+
     def test_two_modalities_of_one_file_do_not_touch_each_other(self, path: Path, tmp_path: Path) -> None:
         with h5py.File(path, "w") as file:
             file["image/emb"], file["text/emb"], file["item_id"] = X, X + 1, IDS
@@ -141,11 +148,19 @@ class TestWriting:
         with pytest.raises(FileNotFoundError), source.sink(tmp_path / "nowhere" / "out.h5"):
             pass
 
-    def test_a_full_disk_is_an_oserror_and_no_crash(self, path: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("layout", "room"), [({"compression": "gzip"}, 20_000), ({}, 20_000), (None, -20_000)], ids=str
+    )
+    def test_a_full_disk_is_an_oserror_and_no_crash(self, path: Path, tmp_path: Path, layout: Any, room: int) -> None:
         """The cache of HDF5 hides it until the file is closed, and the process then ends in a segmentation fault."""
         rows = 4000
-        make(path, np.zeros((rows, DIM), np.float32), np.arange(rows), chunks=(100, DIM), compression="gzip")
-        limit = path.stat().st_size + 20_000
+        with h5py.File(path, "w") as file:  # what was never stored makes the file grow
+            file["item_id"] = np.arange(rows)
+            chunks = {} if layout is None else {"chunks": (100, DIM), **layout}
+            dataset = file.create_dataset("embeddings", (rows, DIM), "f4", **chunks)
+            if layout != {}:
+                dataset[:] = 0
+        limit = path.stat().st_size + room
         done = subprocess.run(
             [sys.executable, "-c", FULL_DISK, str(path), str(tmp_path / "out.h5")],
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
