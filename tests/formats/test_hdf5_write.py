@@ -66,8 +66,10 @@ class TestWriting:
             np.testing.assert_array_equal(file["embeddings"], X * 2)
 
     @pytest.mark.parametrize("kind", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
-    def test_type_and_byte_order_on_disk_stay(self, path: Path, tmp_path: Path, kind: str) -> None:
-        with h5py.File(rewritten(opened(make(path, X.astype(kind))), tmp_path / "out.h5")) as file:
+    @pytest.mark.parametrize("layout", ["contiguous", "chunked", "chunks of a few columns"])
+    def test_type_and_byte_order_on_disk_stay(self, path: Path, tmp_path: Path, kind: str, layout: str) -> None:
+        source = opened(make(path, X.astype(kind), **LAYOUTS[layout]))
+        with h5py.File(rewritten(source, tmp_path / "out.h5")) as file:
             assert file["embeddings"].dtype == np.dtype(kind)
             np.testing.assert_array_equal(file["embeddings"], X.astype(kind) * 2)
 
