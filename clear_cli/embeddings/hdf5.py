@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from clear_cli.embeddings.base import Chunk, IdKind, Source, canonical_ids
+from clear_cli.embeddings.base import Chunk, IdKind, Source, canonical_ids, shown
 from clear_cli.embeddings.hdf5_contents import Contents, id_kind
 from clear_cli.embeddings.hdf5_file import OpenFile, opened, reason
 from clear_cli.embeddings.hdf5_items import Items
@@ -56,7 +56,8 @@ class Hdf5Source:
                     f'--id-column does not apply to "{self._layout.name}": the names of the datasets are the ids',
                     where=path,
                 )
-            self.notes = self._layout.notes + contents.notes(self._layout)
+            self._others = contents.others(self._layout)
+        self.beside(())
         self.rows, self.dim = self._layout.rows, self._layout.dim
         self.dtype: np.dtype[Any] = self._layout.stored.newbyteorder("=")
 
@@ -81,22 +82,34 @@ class Hdf5Source:
             for start in range(0, self.rows, BLOCK_ROWS):
                 yield self._read_ids(file, start, min(start + BLOCK_ROWS, self.rows))
 
-    def sink(self, target: Path, beside: Sequence[Source] = ()) -> Hdf5Sink:
-        """A sink that writes the file again with other embeddings.
+    def beside(self, sources: Sequence[Source]) -> dict[str, Layout]:
+        """Take note of the other modalities of the same file, which are not carried over as they are.
+
+        Returns:
+            The layouts of all of them, by modality.
 
         Raises:
             DataError: Two modalities are the same dataset.
         """
         layouts = {self.modality: self._layout}
-        for other in beside:
-            assert isinstance(other, Hdf5Source)
+        for source in sources:
+            assert isinstance(source, Hdf5Source)
             for name, layout in layouts.items():
-                if layout.identity == other._layout.identity:
+                if layout.identity == source._layout.identity:
                     raise DataError(
-                        f'modalities "{name}" and "{other.modality}" are the same: {layout.name}', where=self.path
+                        f'modalities "{name}" and "{source.modality}" are the same: {layout.name}', where=self.path
                     )
-            layouts[other.modality] = other._layout
-        return Hdf5Sink(self.path, target, layouts)
+            layouts[source.modality] = source._layout
+        known = {layout.identity for layout in layouts.values()} | {layout.name for layout in layouts.values()}
+        others = [name for name, identity in self._others.items() if name not in known and identity not in known]
+        self.notes = list(self._layout.notes)
+        if others:
+            self.notes.append(f"other matrices in the file are carried over as they are: {shown(others, 5)}")
+        return layouts
+
+    def sink(self, target: Path, beside: Sequence[Source] = ()) -> Hdf5Sink:
+        """A sink that writes the file again with other embeddings. Errors as in `beside`."""
+        return Hdf5Sink(self.path, target, self.beside(beside))
 
     def files(self) -> list[Path]:
         """The file."""

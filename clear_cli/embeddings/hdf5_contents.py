@@ -19,7 +19,7 @@ from clear_cli.embeddings.base import IdKind, guess, guess_id, named, setting, s
 from clear_cli.embeddings.hdf5_file import OpenFile, dtype_of, is_float, links, reason, refuse_foreign
 from clear_cli.embeddings.hdf5_frames import frame_index, refuse_table
 from clear_cli.embeddings.hdf5_items import Items
-from clear_cli.embeddings.hdf5_layouts import Layout, Matrix
+from clear_cli.embeddings.hdf5_layouts import Layout, Matrix, matrix_identity
 from clear_cli.errors import DataError
 
 GROUP_NAMES = 1000
@@ -123,15 +123,11 @@ class Contents:
         _refuse_unwritten(dataset, name, self._path)
         return dataset
 
-    def notes(self, embeddings: Layout) -> list[str]:
-        """What the file holds besides: other embeddings, from which nothing is removed."""
-        chosen = self._file.h5[embeddings.name] if isinstance(embeddings, Matrix) else None
-        others = [name for name in self._matrices if self._file.h5[name] != chosen]
-        others += [name for name in self._families if name != embeddings.name]
-        if not others:
-            return []
-        names = shown(others, 5)
-        return [f"other matrices in the file are carried over as they are, unless they are modalities too: {names}"]
+    def others(self, embeddings: Layout) -> dict[str, tuple[Any, ...]]:
+        """What else could be embeddings, by name; with the identity of each matrix, as of a layout."""
+        identities = {name: matrix_identity(self._file.h5[name]) for name in self._matrices}
+        found = {name: identity for name, identity in identities.items() if identity != embeddings.identity}
+        return found | {name: () for name in self._families if name != embeddings.name}
 
     def _likely_ids(self, embeddings: Layout) -> list[str]:
         """Datasets with an id for each row; of these the one beside the embeddings, or beside and named like them."""

@@ -35,7 +35,8 @@ class Items:
         self._path, self._group, self._suffix = file.path, group.name.strip("/"), suffix
         self.name = "/".join(step for step in (self._group, "*", suffix) if step)
         about = h5py.h5o.get_info(group.id)
-        self.identity, self._file_number = ("items", about.addr, suffix), about.fileno
+        self.identity: tuple[Any, ...] = ("items", about.addr, suffix)
+        self._file_number = about.fileno
         self.names: list[pa.Array] = []
         self.filters: list[str] = []
         self.notes: list[str] = []

@@ -76,7 +76,7 @@ class Matrix:
         self._path = file.path
         self.rows, self.dim = dataset.shape
         self.stored = dataset.dtype
-        self.identity = ("matrix", h5py.h5o.get_info(dataset.id).addr)
+        self.identity: tuple[Any, ...] = matrix_identity(dataset)
         self.chunks: tuple[int, ...] | None = dataset.chunks
         self.filters = [name for _, name in filters(dataset)]
         self.notes: list[str] = []
@@ -152,6 +152,11 @@ class Matrix:
                     dataset.id.write_direct_chunk((start + row, column), data.view(np.uint8).reshape(-1))
                 else:  # what lies beyond the edge is to stay the fill value
                     dataset[start + row : start + row + len(part), column : column + width] = part
+
+
+def matrix_identity(dataset: h5py.Dataset) -> tuple[Any, ...]:
+    """The place of its header, which all its names share."""
+    return "matrix", h5py.h5o.get_info(dataset.id).addr
 
 
 def block_rows(row_bytes: int, chunks: tuple[int, ...] | None) -> int:

@@ -21,7 +21,7 @@ from clear_cli.embeddings.hdf5_file import OpenFile, code_of, opened
 from clear_cli.embeddings.hdf5_layouts import Layout, Ranges
 
 HOLE_BYTES = 64 << 10
-"""Less is not worth the leap. (Rows that are datasets of their own are copied, and then written again.)"""
+"""Less is not worth the leap: vectors of single items share the pages of the disk with the headers between them."""
 
 COPY_BYTES = 1 << 20
 

@@ -266,7 +266,7 @@ class TestChoosing:
             for i in range(7):
                 file[f"other/{i}"] = X
         assert opened(path, embedding_column="embeddings").notes == [
-            "other matrices in the file are carried over as they are, unless they are modalities too: "
+            "other matrices in the file are carried over as they are: "
             "other/0, other/1, other/2, other/3, other/4 and 2 more"
         ]
 

@@ -70,9 +70,7 @@ class TestReading:
         assert ids(image) == NAMES
         assert ids(text) == ["10", "2", "a b", "日本"]
         np.testing.assert_array_equal(values(text), X[[0, 1, 3, 4], :5])
-        assert image.notes == [
-            "other matrices in the file are carried over as they are, unless they are modalities too: */text"
-        ]
+        assert image.notes == ["other matrices in the file are carried over as they are: */text"]
         assert "  candidates: */image, */text\n  fix: --embedding-column image=*/image" in message(path)
 
     def test_more_items_than_are_looked_at_and_than_are_listed_at_once(
@@ -108,9 +106,7 @@ class TestReading:
             file["mean"], file["std"] = X[:1], X[:1]
         source = opened(path)
         assert source.describe()["embedding_dataset"] == "embeddings"
-        assert source.notes == [
-            "other matrices in the file are carried over as they are, unless they are modalities too: *"
-        ]
+        assert source.notes == ["other matrices in the file are carried over as they are: *"]
 
 
 class TestWriting:

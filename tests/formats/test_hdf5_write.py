@@ -216,6 +216,15 @@ class TestSeveralModalities:
             assert opened(path, embedding_column=name).describe()["id_dataset"] == expected
         assert ids(opened(path, embedding_column="text_emb")) == IDS[::-1]
 
+    def test_only_what_no_modality_replaces_is_carried_over_as_it_is(self, path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file["image"], file["text"], file["audio"], file["item_id"] = X, X, X, IDS
+            file["latest"] = h5py.SoftLink("/text")
+        image = opened(path, embedding_column="image")
+        assert image.notes == ["other matrices in the file are carried over as they are: audio, text"]
+        image.beside([opened(path, modality="text", embedding_column="latest")])
+        assert image.notes == ["other matrices in the file are carried over as they are: audio"]
+
     def test_a_modality_that_is_not_written_to_its_end_is_named(self, path: Path, tmp_path: Path) -> None:
         with h5py.File(path, "w") as file:
             file["image"], file["text"], file["item_id"] = X, X, IDS
