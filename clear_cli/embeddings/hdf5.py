@@ -1,17 +1,12 @@
-"""HDF5: a dataset of embeddings and a dataset of item ids, anywhere in the groups of one file.
+"""HDF5: embeddings anywhere in the groups of one file, with ids in a dataset or as the names of datasets.
 
-The output is a copy of the file in which slices of the embedding dataset are assigned: whatever else the
-file holds stays as it is. (h5py is slow to import; this module is imported when there is such a file.)
+`hdf5_contents` finds them, `hdf5_layouts` reads and writes them, `hdf5_write` copies what is around them. (h5py is
+slow to import; these modules are imported when there is such a file.)
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +14,13 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from clear_cli.embeddings.base import CHUNK_BYTES, PIECE_BYTES, Chunk, Floats, IdKind, Source, canonical_ids
-from clear_cli.embeddings.hdf5_contents import Contents, filters, id_kind
-from clear_cli.errors import DataError
-
-BLOCK_ROWS = 1 << 17
+from clear_cli.embeddings.base import Chunk, IdKind, Source, canonical_ids, shown
+from clear_cli.embeddings.hdf5_contents import Contents, id_kind
+from clear_cli.embeddings.hdf5_file import OpenFile, opened, reason
+from clear_cli.embeddings.hdf5_items import Items
+from clear_cli.embeddings.hdf5_layouts import BLOCK_ROWS, Layout
+from clear_cli.embeddings.hdf5_write import Hdf5Sink
+from clear_cli.errors import DataError, UsageError
 
 
 class Hdf5Source:
@@ -32,176 +29,124 @@ class Hdf5Source:
     Args:
         path: The file.
         modality: The modality's name, for messages.
-        embedding_column: Path of the embedding dataset in the file. None: the only matrix of floats.
+        embedding_column: Path of the embedding dataset in the file, or a pattern (`items/*`, `*/image`) of the
+            datasets of single items. None: the only matrix of floats, else the only such pattern.
         id_column: Path of the id dataset. None: the only one with an id for each row, or the only one of these
-            that lies beside the embeddings or has a usual name.
+            that lies beside the embeddings, is named like them or has a usual name.
 
     Raises:
         DataError: Not HDF5, no such dataset, several that could be meant, or one that cannot be used.
+        UsageError: An id dataset where the names of the datasets are the ids.
     """
 
     def __init__(
         self, path: Path, *, modality: str, embedding_column: str | None = None, id_column: str | None = None
     ) -> None:
         self.path, self.modality = path, modality
-        with _opened(path) as file:
-            contents = Contents(file, path, modality)
-            dataset = contents.embeddings(embedding_column)
-            ids = contents.ids(id_column, dataset)
-            self.rows, self.dim = dataset.shape
-            self.piece_bytes = 0
-            self.dtype: np.dtype[Any] = dataset.dtype.newbyteorder("=")
-            self.id_kind: IdKind = id_kind(ids) or "string"
-            self.notes = contents.notes(dataset)
-            self._name, self._id_name = dataset.name.lstrip("/"), ids.name.lstrip("/")
-            self._byte_order = "big" if dataset.dtype.str.startswith(">") else "little"
-            self._chunks: tuple[int, ...] | None = dataset.chunks
-            self._filters = [name for _, name in filters(dataset)]
-        self._block = _block_rows(self.dim * self.dtype.itemsize, self._chunks)
-        if self._chunks and self._block < min(self._chunks[0], self.rows):
-            self.notes.append(
-                f"HDF5 chunks of {self._chunks[0]:,} rows take more than {PIECE_BYTES >> 20} MiB side by side: "
-                f"they are read and written {self._block:,} rows at a time"
-            )
+        self.piece_bytes = 0
+        with opened(path) as file:
+            contents = Contents(file, modality)
+            self._layout: Layout = contents.embeddings(embedding_column)
+            self._id_name: str | None = None
+            self.id_kind: IdKind = "string"
+            if not isinstance(self._layout, Items):
+                ids = contents.ids(id_column, self._layout)
+                self._id_name, self.id_kind = ids.name.lstrip("/"), id_kind(ids) or "string"
+            elif id_column is not None:
+                raise UsageError(
+                    f'--id-column does not apply to "{self._layout.name}": the names of the datasets are the ids',
+                    where=path,
+                )
+            self._others = contents.others(self._layout)
+        self.beside(())
+        self.rows, self.dim = self._layout.rows, self._layout.dim
+        self.dtype: np.dtype[Any] = self._layout.stored.newbyteorder("=")
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """All rows in file order, in blocks whose size depends on the layout of the dataset alone."""
-        with _opened(self.path) as file:
-            dataset = file[self._name]
-            for at in range(start, self.rows, self._block):
-                stop = min(at + self._block, self.rows)
-                embeddings = self._read(dataset, at, stop).astype(self.dtype, copy=False)
-                yield Chunk(at, embeddings, None, None, self._where(dataset, at, stop))
+        with opened(self.path) as file:
+            for at in range(start, self.rows, self._layout.block):
+                stop = min(at + self._layout.block, self.rows)
+                where = self._layout.where(at, stop)
+                try:
+                    embeddings = self._layout.read(file, at, stop).astype(self.dtype, copy=False)
+                except (OSError, EOFError) as error:
+                    raise _damaged(error, where) from error
+                yield Chunk(at, embeddings, None, None, where)
 
     def ids(self) -> Iterator[pa.Array]:
         """All ids in file order."""
-        with _opened(self.path) as file:
+        if isinstance(self._layout, Items):
+            yield from self._layout.names
+            return
+        with opened(self.path) as file:
             for start in range(0, self.rows, BLOCK_ROWS):
-                yield self._read_ids(file[self._id_name], start, min(start + BLOCK_ROWS, self.rows))
+                yield self._read_ids(file, start, min(start + BLOCK_ROWS, self.rows))
 
-    def sink(self, target: Path, beside: Sequence[Source] = ()) -> Hdf5Sink:  # noqa: ARG002
-        """A sink that writes the file again with other embeddings."""
-        slivers = self._chunks is not None and self._chunks[1] < self.dim and not self._filters
-        return Hdf5Sink(self.path, target, self._name, cached=slivers)
+    def beside(self, sources: Sequence[Source]) -> dict[str, Layout]:
+        """Take note of the other modalities of the same file, which are not carried over as they are.
+
+        Returns:
+            The layouts of all of them, by modality.
+
+        Raises:
+            DataError: Two modalities are the same dataset.
+        """
+        layouts = {self.modality: self._layout}
+        for source in sources:
+            assert isinstance(source, Hdf5Source)
+            for name, layout in layouts.items():
+                if layout.identity == source._layout.identity:
+                    raise DataError(
+                        f'modalities "{name}" and "{source.modality}" are the same: {layout.name}', where=self.path
+                    )
+            layouts[source.modality] = source._layout
+        known = {layout.identity for layout in layouts.values()} | {layout.name for layout in layouts.values()}
+        others = [name for name, identity in self._others.items() if name not in known and identity not in known]
+        self.notes = list(self._layout.notes)
+        if others:
+            self.notes.append(f"other matrices in the file are carried over as they are: {shown(others, 5)}")
+        return layouts
+
+    def sink(self, target: Path, beside: Sequence[Source] = ()) -> Hdf5Sink:
+        """A sink that writes the file again with other embeddings. Errors as in `beside`."""
+        return Hdf5Sink(self.path, target, self.beside(beside))
 
     def files(self) -> list[Path]:
         """The file."""
         return [self.path]
 
     def describe(self) -> dict[str, Any]:
-        """The names of both datasets and the layout of the embeddings; `chunks` is None for a contiguous one."""
+        """The names of both datasets and the layout of the embeddings.
+
+        `id_dataset` is None where the names of the datasets are the ids, `chunks` for contiguous ones.
+        """
+        layout = self._layout
         return {
             "container": "hdf5",
             "rows": self.rows,
             "dim": self.dim,
             "dtype": self.dtype.name,
-            "byte_order": self._byte_order,
-            "embedding_dataset": self._name,
+            "byte_order": "big" if layout.stored.str.startswith(">") else "little",
+            "embedding_dataset": layout.name,
             "id_dataset": self._id_name,
-            "chunks": self._chunks and list(self._chunks),
-            "filters": self._filters,
+            "chunks": layout.chunks and list(layout.chunks),
+            "filters": layout.filters,
         }
 
-    def _read(self, dataset: h5py.Dataset, start: int, stop: int) -> Any:
+    def _read_ids(self, file: OpenFile, start: int, stop: int) -> pa.Array:
+        dataset: h5py.Dataset = file.h5[self._id_name]
+        where = f'{self.path}, dataset "{self._id_name}", rows {start} to {stop - 1}'
         try:
-            return dataset[start:stop]
+            values = dataset[start:stop]
         except OSError as error:
-            where = self._where(dataset, start, stop)
-            raise DataError(f"these rows cannot be read: {_reason(error)}", where=where) from error
-
-    def _read_ids(self, dataset: h5py.Dataset, start: int, stop: int) -> pa.Array:
-        values = self._read(dataset, start, stop)
+            raise _damaged(error, where) from error
         if self.id_kind == "integer":
             ids = pa.array(values.astype(values.dtype.newbyteorder("="), copy=False))
         else:  # as a list, because Arrow ends the strings of a NumPy array at their first NUL
             ids = pa.array(values.tolist(), pa.binary())
-        return canonical_ids(ids, where=self._where(dataset, start, stop))
-
-    def _where(self, dataset: h5py.Dataset, start: int, stop: int) -> str:
-        return f'{self.path}, dataset "{dataset.name.lstrip("/")}", rows {start} to {stop - 1}'
+        return canonical_ids(ids, where=where)
 
 
-class Hdf5Sink:
-    """A copy of an HDF5 file in which one dataset gets new values.
-
-    To build the file anew would take knowing all that HDF5 has, now and later: attributes, filters, links, creation
-    order, dimension scales, a user block. A copy keeps what it does not know.
-
-    Args:
-        source: The file to copy.
-        target: The copy.
-        name: The dataset to assign.
-        cached: Let HDF5 collect what is written, which chunks narrower than a row need for speed. Otherwise it is
-            written at once, and a full disk is an OSError from `write`. What waits in the cache for the closing of
-            the file, when the disk is full, crashes the process at its end.
-    """
-
-    def __init__(self, source: Path, target: Path, name: str, *, cached: bool) -> None:
-        self._source = source
-        self._target = target
-        self._name = name
-        self._cache_bytes = None if cached else 0
-        self._written = 0
-
-    def __enter__(self) -> Hdf5Sink:
-        shutil.copyfile(self._source, self._target)  # without its mode: the copy of a read-only file is writable
-        self._file = h5py.File(self._target, "r+", rdcc_nbytes=self._cache_bytes)
-        self._dataset = self._file[self._name]
-        self._rows = len(self._dataset)
-        return self
-
-    def write(self, modality: str, chunk: Chunk, embeddings: Floats) -> None:
-        """Assign the rows of the chunk."""
-        try:
-            self._dataset[chunk.start : chunk.start + len(chunk)] = embeddings
-        except (OSError, RuntimeError) as error:
-            raise self._refused(error) from error
-        self._written += len(chunk)
-
-    def __exit__(self, *error: object) -> None:
-        failed = error[0] is not None
-        try:
-            self._file.close()
-        except (OSError, RuntimeError) as refusal:
-            if not failed:
-                raise self._refused(refusal) from refusal
-        if not failed and self._written != self._rows:
-            raise ValueError(f"{self._written} of {self._rows} rows were written: the others keep their old values")
-
-    def _refused(self, error: Exception) -> OSError:
-        code = _code(error) or errno.EIO
-        return OSError(code, os.strerror(code), str(self._target))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """The file, open for reading; damage that is found while it is open is a DataError."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:  # which of these depends on the layer of h5py that notices
-        raise DataError(f"not a readable HDF5 file: {_reason(error)}", where=path) from error
-
-
-def _block_rows(row_bytes: int, chunks: tuple[int, ...] | None) -> int:
-    """Rows to read at a time: whole HDF5 chunks, unless these pass `PIECE_BYTES` side by side."""
-    rows = min(CHUNK_BYTES // row_bytes, BLOCK_ROWS)
-    whole = chunks[0] if chunks else 1
-    if whole <= rows:
-        return rows // whole * whole
-    return min(whole, max(PIECE_BYTES // row_bytes, 1))
-
-
-def _code(error: Exception) -> int | None:
-    """The error number of the system in a message of HDF5."""
-    found = re.search(r"errno = (\d+)", str(error))
-    return int(found[1]) if found else None
-
-
-def _reason(error: Exception) -> str:
-    """What the system says, else what HDF5 says inside its brackets."""
-    code = _code(error)
-    if code:
-        return os.strerror(code).lower()
-    inner = re.search(r"\((.*)\)", str(error), re.DOTALL)
-    return inner[1] if inner else str(error)
+def _damaged(error: Exception, where: str) -> DataError:
+    return DataError(f"these rows cannot be read: {reason(error)}", where=where)

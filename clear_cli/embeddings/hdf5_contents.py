@@ -1,36 +1,37 @@
 """What an HDF5 file holds, and which of it is meant. Reads headers, never values.
 
-A dataset whose values lie in other files is refused: they would be neither checked nor carried over.
+Embeddings are a matrix, or a vector for each item: `items/<id>`, or `<id>/image` beside `<id>/text`. A pattern names
+such vectors, with `*` for the item: `items/*`, `*/image`. There may be millions, so only the first names of a group
+are looked at; what is named is found wherever it is.
 """
 
 from __future__ import annotations
 
+import difflib
+from collections import Counter, deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
-from clear_cli.embeddings.base import IdKind, guess, guess_id, named
+from clear_cli.embeddings.base import IdKind, guess, guess_id, named, setting, shown
+from clear_cli.embeddings.hdf5_file import OpenFile, dtype_of, is_float, links, reason, refuse_foreign
+from clear_cli.embeddings.hdf5_frames import frame_index, refuse_table
+from clear_cli.embeddings.hdf5_items import Items
+from clear_cli.embeddings.hdf5_layouts import Layout, Matrix, matrix_identity
 from clear_cli.errors import DataError
 
-FILTERS = {
-    1: "gzip",
-    2: "shuffle",
-    3: "fletcher32",
-    4: "szip",
-    5: "nbit",
-    6: "scaleoffset",
-    32000: "lzf",
-    32001: "blosc",
-    32004: "lz4",
-    32008: "bitshuffle",
-    32013: "zfp",
-    32015: "zstd",
-    32026: "blosc2",
-}
+GROUP_NAMES = 1000
+"""So many members of a group are looked at."""
+
+MOST_OBJECTS = 20_000
+"""So many objects of a file are looked at."""
+
 MAX_SOFT_LINKS = 16
 """On the way to one dataset, as in HDF5 itself; more of them are a circle."""
+
+EMBEDDINGS, IDS = "--embedding-column", "--id-column"
 
 
 class Contents:
@@ -38,61 +39,75 @@ class Contents:
 
     Args:
         file: The open file.
-        path: Its path, for messages.
         modality: The modality's name, for messages.
     """
 
-    def __init__(self, file: h5py.File, path: Path, modality: str) -> None:
-        self._file = file
-        self._path = path
-        self._asker: dict[str, Any] = {"modality": modality, "where": path}
+    def __init__(self, file: OpenFile, modality: str) -> None:
+        self._file, self._path = file, file.path
+        self._modality = modality
+        self._asker: dict[str, Any] = {"modality": modality, "where": file.path}
         self._names: list[str] = []
         self._matrices: list[str] = []
         self._id_lengths: dict[str, int] = {}
-        file.visititems(self._sort)  # follows hard links only, each object once
+        vectors = {}
+        for name, dataset in _datasets(file.h5):
+            self._names.append(name)
+            shape: tuple[int, ...] = dataset.shape or ()
+            if is_float(dataset) and shape and shape[-1] > 1 and shape[:-1] in ((), (1,)):
+                vectors[name] = (shape, dataset.dtype)
+            if is_float(dataset) and len(shape) == 2 and shape[1] > 1:
+                self._matrices.append(name)
+            elif len(shape) == 1 and id_kind(dataset):
+                self._id_lengths[name] = shape[0]
+        self._families = _families(vectors)
+        members = {name for family in self._families.values() for name in family}
+        self._matrices = [name for name in self._matrices if name not in members]
 
-    def _sort(self, name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset):
-            return
-        self._names.append(name)
-        shape: tuple[int, ...] = item.shape or ()
-        if len(shape) == 2 and shape[1] > 1 and _is_float(item):
-            self._matrices.append(name)
-        elif len(shape) == 1 and id_kind(item):
-            self._id_lengths[name] = shape[0]
-
-    def embeddings(self, name: str | None) -> h5py.Dataset:
-        """The embedding dataset: as named, else the only matrix of floats.
+    def embeddings(self, name: str | None) -> Layout:
+        """The embeddings: as named, else the only matrix of floats, else the only family of vectors.
 
         Raises:
-            DataError: None or several, or one that is no matrix of floats, refers to other files or lacks a filter.
+            DataError: None or several, or some that cannot be embeddings, are in other files or lack a filter.
         """
-        option = "--embedding-column"
         if name is None:
-            asked = {"what": "embedding dataset", "option": option, "present": self._names, **self._asker}
-            name = guess(self._matrices, **asked)
-        dataset = self._dataset(name, option)
-        if len(dataset.shape or ()) != 2 or not dataset.shape[1] or not _is_float(dataset):
+            candidates = self._matrices or list(self._families)
+            if not candidates:
+                refuse_table(self._file.h5, self._path)
+            asked = {"what": "embedding dataset", "option": EMBEDDINGS, "present": self._names, **self._asker}
+            name = guess(candidates, **asked)
+        item = self._walk(name)
+        if isinstance(item, h5py.Group) and _steps(name):
+            refuse_table(item, self._path)
+            item = self._block(item, name) if _is_frame(item) else self._items(item, "", name)
+        if item is None and _steps(name).count("*") == 1:
+            before, _, after = "/".join(_steps(name)).partition("*")
+            group = self._walk(before)
+            item = self._items(group, after.strip("/"), name) if isinstance(group, h5py.Group) else None
+        if isinstance(item, Items):
+            return item
+        dataset = self._dataset(item, name, EMBEDDINGS)
+        if len(dataset.shape or ()) != 2 or not dataset.shape[1] or not is_float(dataset):
             raise DataError(
                 f'dataset "{name}" cannot hold embeddings: {_form(dataset)}',
                 where=self._path,
                 supported="two dimensions (items, dimensions) of float16, float32 or float64",
             )
-        return dataset
+        return Matrix(dataset, self._file)
 
-    def ids(self, name: str | None, embeddings: h5py.Dataset) -> h5py.Dataset:
-        """The id dataset: as named, else the only one with an id for each row, best in the group of the embeddings.
+    def ids(self, name: str | None, embeddings: Layout) -> h5py.Dataset:
+        """The id dataset: as named, else the index of a pandas frame, else the only one with an id for each row.
 
         Raises:
-            DataError: None or several, or one whose type or shape cannot be, refers to other files or lacks a filter.
+            DataError: None or several, or one whose type or shape cannot be, is in another file or lacks a filter, or
+                that was never written.
         """
-        option, rows = "--id-column", len(embeddings)
+        rows, group = embeddings.rows, _group(embeddings.name)
         if name is None:
-            fitting = [name for name, length in self._id_lengths.items() if length == rows]
-            beside = [name for name in fitting if _group(name) == _group(embeddings.name)]
-            likely = beside if len(beside) == 1 else fitting
-            name = guess_id(likely, option=option, present=self._names, **self._asker)
-        dataset = self._dataset(name, option)
+            name = frame_index(self._file.h5[group or "/"], group, setting(IDS, self._modality, "NAME"), self._path)
+        if name is None:
+            likely = self._likely_ids(embeddings)
+            name = guess_id(likely, option=IDS, present=self._names, **self._asker)
+        dataset = self._dataset(self._walk(name), name, IDS)
         if id_kind(dataset) is None:
             raise DataError(
                 f'dataset "{name}" cannot hold item ids: {_form(dataset)}',
@@ -105,95 +120,137 @@ class Contents:
                 where=self._path,
                 fix="one id for each row of embeddings, in one dimension",
             )
+        _refuse_unwritten(dataset, name, self._path)
         return dataset
 
-    def notes(self, embeddings: h5py.Dataset) -> list[str]:
-        """What the copy holds besides: other embeddings, from which nothing is removed."""
-        others = [name for name in self._matrices if self._file[name] != embeddings]
-        if not others:
-            return []
-        names = ", ".join(others[:5]) + (f" and {len(others) - 5:,} more" if len(others) > 5 else "")
-        return [f"other matrices in the file are carried over as they are: {names}"]
+    def others(self, embeddings: Layout) -> dict[str, tuple[Any, ...]]:
+        """What else could be embeddings, by name; with the identity of each matrix, as of a layout."""
+        identities = {name: matrix_identity(self._file.h5[name]) for name in self._matrices}
+        found = {name: identity for name, identity in identities.items() if identity != embeddings.identity}
+        return found | {name: () for name in self._families if name != embeddings.name}
 
-    def _dataset(self, name: str, option: str) -> h5py.Dataset:
-        dataset = _walk(self._file, name, self._path)
-        if not isinstance(dataset, h5py.Dataset):
+    def _likely_ids(self, embeddings: Layout) -> list[str]:
+        """Datasets with an id for each row; of these the one beside the embeddings, or beside and named like them."""
+        fitting = [name for name, length in self._id_lengths.items() if length == embeddings.rows]
+        beside = [name for name in fitting if _group(name) == _group(embeddings.name)]
+        alike = [name for name in beside if _stem(name) == _stem(embeddings.name)]
+        return next((names for names in (beside, alike) if len(names) == 1), fitting)
+
+    def _items(self, group: h5py.Group, suffix: str, name: str) -> Items:
+        items = Items(group, suffix, self._file)
+        if items.rows:
+            return items
+        nearest = difflib.get_close_matches(name, self._families, n=1, cutoff=0.0)
+        raise DataError(
+            f'no dataset matches "{items.name}"',
+            where=self._path,
+            datasets=shown(self._names) or "none",
+            fix=setting(EMBEDDINGS, self._modality, f"'{nearest[0]}'") if nearest else None,
+        )
+
+    def _block(self, frame: h5py.Group, name: str) -> h5py.Dataset:
+        """The block of floats of a pandas frame."""
+        prefix = "/".join(_steps(name))
+        blocks = [one for one in self._matrices if _group(one) == prefix]
+        asked = {"what": "embedding dataset", "option": EMBEDDINGS, **self._asker}
+        return frame[guess(blocks, present=[f"{prefix}/{one}" for one in frame], **asked).rpartition("/")[2]]
+
+    def _dataset(self, item: Any, name: str, option: str) -> h5py.Dataset:
+        if not isinstance(item, h5py.Dataset):
             named(name, self._names, what="dataset", option=option, **self._asker)
-        _refuse_foreign(dataset, name, self._path)
-        return dataset
+        refuse_foreign(item, name, self._path)
+        return item
 
-
-def filters(dataset: h5py.Dataset) -> list[tuple[int, str]]:
-    """Number and name of each filter, in the order of writing."""
-    pipeline = dataset.id.get_create_plist()
-    codes = [pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())]
-    return [(code, FILTERS.get(code, "unknown")) for code in codes]
+    def _walk(self, name: str) -> Any:
+        """What is at a path of the file, through its own groups and soft links; None where there is nothing."""
+        item, steps, soft_links = self._file.h5, _steps(name), 0
+        while steps and isinstance(item, h5py.Group) and soft_links <= MAX_SOFT_LINKS:
+            step = steps.pop(0)
+            link = item.get(step, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise DataError(
+                    f'"{name}" is in another file, behind an external link: {link.filename}',
+                    where=self._path,
+                    fix="give that file, or copy the dataset into this one",
+                )
+            if isinstance(link, h5py.SoftLink):
+                item = self._file.h5 if link.path.startswith("/") else item
+                steps, soft_links = _steps(link.path) + steps, soft_links + 1
+            else:
+                item = item.get(step)
+        return None if steps else item
 
 
 def id_kind(dataset: h5py.Dataset) -> IdKind | None:
     """The kind of ids that a dataset of this type can hold, or None."""
-    dtype = _dtype(dataset)
+    dtype = dtype_of(dataset)
     if dtype.kind in "iu":
         return "integer"
     return "string" if h5py.check_string_dtype(dtype) else None
 
 
-def _walk(file: h5py.File, name: str, path: Path) -> Any:
-    """What is at a path of the file, through its own groups and soft links; None where there is nothing."""
-    item, steps, soft_links = file, _steps(name), 0
-    while steps and isinstance(item, h5py.Group) and soft_links <= MAX_SOFT_LINKS:
-        step = steps.pop(0)
-        link = item.get(step, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            raise DataError(
-                f'"{name}" is in another file, behind an external link: {link.filename}',
-                where=path,
-                fix="give that file, or copy the dataset into this one",
-            )
-        if isinstance(link, h5py.SoftLink):
-            item = file if link.path.startswith("/") else item
-            steps, soft_links = _steps(link.path) + steps, soft_links + 1
-        else:
-            item = item.get(step)
-    return None if steps else item
+def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Datasets with their paths, upper ones first, each once; hard links only."""
+    groups: deque[tuple[str, h5py.Group]] = deque([("", file)])
+    seen = {hash(file.id)}
+    while groups and len(seen) < MOST_OBJECTS:
+        prefix, group = groups.popleft()
+        for name, kind in links(group, GROUP_NAMES)[0]:
+            if kind != h5py.h5l.TYPE_HARD or name.encode(errors="ignore").decode() != name:  # not UTF-8
+                continue
+            try:
+                item = group[name]
+            except (OSError, RuntimeError, KeyError) as error:
+                raise DataError(f'"{prefix}{name}" cannot be read: {reason(error)}', where=file.filename) from error
+            if hash(item.id) in seen:
+                continue
+            seen.add(hash(item.id))
+            if isinstance(item, h5py.Dataset):
+                yield prefix + name, item
+            elif isinstance(item, h5py.Group):
+                groups.append((f"{prefix}{name}/", item))
 
 
-def _refuse_foreign(dataset: h5py.Dataset, name: str, path: Path) -> None:
-    """Refuse values that lie in other files, and filters that are not installed."""
-    storage = "virtual" if dataset.is_virtual else "external" if dataset.external else None
-    if storage:
+def _families(vectors: dict[str, Any]) -> dict[str, list[str]]:
+    """Vectors of one form whose paths differ in one step, by their pattern; a vector is of its largest family."""
+    patterns = {name: [_star(name, i) for i in range(name.count("/") + 1)] for name in vectors}
+    sizes = Counter((pattern, vectors[name]) for name, mine in patterns.items() for pattern in mine)
+    families: dict[str, list[str]] = {}
+    for name, mine in patterns.items():
+        largest = max(mine, key=lambda pattern: sizes[pattern, vectors[name]])
+        if sizes[largest, vectors[name]] > 1:
+            families.setdefault(largest, []).append(name)
+    return families
+
+
+def _star(name: str, step: int) -> str:
+    steps = name.split("/")
+    return "/".join([*steps[:step], "*", *steps[step + 1 :]])
+
+
+def _refuse_unwritten(dataset: h5py.Dataset, name: str, path: Path) -> None:
+    """Refuse ids of which some were never stored: a damaged or unfinished file, which may claim any number of rows."""
+    if not dataset.shape[0]:
+        return
+    if dataset.chunks:
+        wanted, stored = -(-dataset.shape[0] // dataset.chunks[0]), dataset.id.get_num_chunks()
+    else:
+        compact = dataset.id.get_create_plist().get_layout() == h5py.h5d.COMPACT
+        wanted, stored = 1, int(compact or dataset.id.get_offset() is not None)
+    if stored < wanted:
         raise DataError(
-            f'dataset "{name}" is {storage}: its values lie in other files',
+            f'id dataset "{name}" says that it has {dataset.shape[0]:,} rows, but they are not all in the file',
             where=path,
-            fix="write them into a dataset of this file",
+            fix="write the file again, with an id for each row",
         )
-    for code, filter_name in filters(dataset):
-        # Even where all chunks were written without it, an optional filter must not be lost silently in the output.
-        if not h5py.h5z.filter_avail(code):
-            raise DataError(
-                f'dataset "{name}" is stored with HDF5 filter {code} ({filter_name}), which is not installed',
-                where=path,
-                fix="pip install hdf5plugin, and set HDF5_PLUGIN_PATH to what hdf5plugin.PLUGIN_PATH is",
-            )
 
 
-def _dtype(dataset: h5py.Dataset) -> np.dtype[Any]:
-    """The type in NumPy; of Python objects where NumPy has none."""
-    try:
-        dtype: np.dtype[Any] = dataset.dtype
-    except TypeError:
-        return np.dtype(object)
-    return dtype
-
-
-def _is_float(dataset: h5py.Dataset) -> bool:
-    """Whether the values are IEEE floats. HDF5 has others, such as bfloat16, that h5py shows as the next larger one."""
-    dtype = _dtype(dataset)
-    return dtype.kind == "f" and dtype.itemsize <= 8 and h5py.h5t.py_create(dtype) == dataset.id.get_type()
+def _is_frame(group: h5py.Group) -> bool:
+    return "pandas_type" in group.attrs
 
 
 def _form(dataset: h5py.Dataset) -> str:
-    return f"shape {dataset.shape}, type {'string' if id_kind(dataset) == 'string' else _dtype(dataset)}"
+    return f"shape {dataset.shape}, type {'string' if id_kind(dataset) == 'string' else dtype_of(dataset)}"
 
 
 def _steps(name: str) -> list[str]:
@@ -202,3 +259,8 @@ def _steps(name: str) -> list[str]:
 
 def _group(name: str) -> str:
     return name.strip("/").rpartition("/")[0]
+
+
+def _stem(name: str) -> str:
+    """The first word of a dataset's name: `image` of `x/image_ids`."""
+    return name.rpartition("/")[2].partition("_")[0]

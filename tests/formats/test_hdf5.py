@@ -1,12 +1,8 @@
-"""HDF5: embeddings and ids anywhere in a file, and an output that differs in the embedding values alone."""
+"""HDF5: embeddings and ids anywhere in a file, and what is refused."""
 
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clear_cli.embeddings import hdf5
-from clear_cli.embeddings.base import Chunk
-from clear_cli.embeddings.hdf5 import Hdf5Source
+from clear_cli.embeddings import hdf5, hdf5_layouts
 from clear_cli.errors import DataError
-
-ROWS, DIM = 50, 8
-X = np.random.default_rng(0).standard_normal((ROWS, DIM)).astype(np.float32)
-IDS = [f"item-{i}" for i in range(ROWS)]
-
-LAYOUTS: dict[str, dict[str, Any]] = {
-    "contiguous": {},
-    "chunked": {"chunks": (7, DIM)},
-    "gzip, shuffle, fletcher32": {"chunks": (7, DIM), "compression": "gzip", "shuffle": True, "fletcher32": True},
-    "lzf": {"chunks": (16, DIM), "compression": "lzf"},
-    "chunks of a few columns": {"chunks": (7, 3)},
-    "compressed chunks of a few columns": {"chunks": (7, 3), "compression": "gzip"},
-    "extendible": {"chunks": (7, DIM), "maxshape": (None, DIM)},
-}
+from tests.formats.hdf5_files import DIM, IDS, ROWS, X, make, message, opened, rewritten
 
 
 @pytest.fixture
@@ -40,40 +21,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "items.h5"
 
 
-def make(path: Path, x: Any = X, ids: Any = IDS, **layout: Any) -> Path:
-    """A file with `embeddings` and `item_id`."""
-    with h5py.File(path, "w") as file:
-        file.create_dataset("embeddings", data=x, **layout)
-        file.create_dataset("item_id", data=ids)
-    return path
-
-
-def opened(path: Path, **names: Any) -> Hdf5Source:
-    return Hdf5Source(path, modality="image", **names)
-
-
-def rewritten(source: Hdf5Source, target: Path, factor: float = 2.0) -> Path:
-    """The source written again with embeddings that are `factor` times as large."""
-    with source.sink(target) as sink:
-        for chunk in source.chunks(carry=True):
-            sink.write(chunk, (chunk.embeddings * factor).astype(source.dtype))
-    return target
-
-
-def message(path: Path, **names: Any) -> str:
-    with pytest.raises(DataError) as error:
-        opened(path, **names)
-    return str(error.value)
-
-
 class TestReading:
     def test_rows_and_ids_come_in_file_order(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 20 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 20 * DIM * 4)
         source = opened(make(path))
         chunks = list(source.chunks())
         assert [(chunk.start, len(chunk)) for chunk in chunks] == [(0, 20), (20, 20), (40, 10)]
         np.testing.assert_array_equal(np.concatenate([chunk.embeddings for chunk in chunks]), X)
-        assert pa.concat_arrays([chunk.ids for chunk in chunks]).to_pylist() == IDS
+        assert [chunk.start for chunk in source.chunks(20)] == [20, 40]
         assert all(chunk.null is None for chunk in chunks)
         assert chunks[1].where == f'{path}, dataset "embeddings", rows 20 to 39'
         assert (source.rows, source.dim, source.dtype, source.id_kind) == (ROWS, DIM, np.float32, "string")
@@ -106,7 +61,6 @@ class TestReading:
         (found,) = source.ids()
         assert found.type == pa.string()
         assert found.to_pylist() == expected
-        assert next(source.chunks()).ids.equals(found)
 
     @pytest.mark.parametrize("kind", ["i1", "<i2", ">i4", "i8", "u1", ">u2", "u4", "<u8", ">u8"])
     def test_integer_ids(self, path: Path, kind: str) -> None:
@@ -135,7 +89,7 @@ class TestReading:
         assert rewritten(source, tmp_path / "out.h5").read_bytes() == path.read_bytes()
 
     def test_the_file_is_open_only_while_it_is_read(self, path: Path) -> None:
-        chunks = opened(make(path)).chunks()
+        chunks = opened(make(path, chunks=(7, DIM))).chunks()
         next(chunks)
         with pytest.raises(OSError, match="already open"):
             h5py.File(path, "r+")
@@ -169,27 +123,27 @@ class TestBlocks:
     def test_blocks_are_whole_chunks_up_to_a_limit(
         self, path: Path, monkeypatch: pytest.MonkeyPatch, chunk_rows: int | None, expected: int
     ) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 20 * DIM * 4)
-        monkeypatch.setattr(hdf5, "SPLIT_BYTES", 40 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 20 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "PIECE_BYTES", 40 * DIM * 4)
         source = opened(make(path, chunks=chunk_rows and (chunk_rows, DIM)))
         assert len(next(source.chunks())) == expected
         assert bool(source.notes) == (expected < (chunk_rows or 1))
 
     def test_wide_rows_come_one_by_one(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 4)
-        monkeypatch.setattr(hdf5, "SPLIT_BYTES", 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 4)
+        monkeypatch.setattr(hdf5_layouts, "PIECE_BYTES", 4)
         for layout in (None, (2, DIM)):
             assert {len(chunk) for chunk in opened(make(path, chunks=layout)).chunks()} == {1}
 
-    def test_narrow_rows_are_limited_by_their_ids(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_ROWS", 30)
+    def test_narrow_rows_are_limited_in_number(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hdf5_layouts, "BLOCK_ROWS", 30)
         assert [len(chunk) for chunk in opened(make(path)).chunks()] == [30, 20]
 
     def test_chunks_that_are_read_in_pieces_are_noted_and_written_all_the_same(
         self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 10 * DIM * 4)
-        monkeypatch.setattr(hdf5, "SPLIT_BYTES", 20 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 10 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "PIECE_BYTES", 20 * DIM * 4)
         source = opened(make(path, chunks=(45, DIM), compression="gzip"))
         (note,) = source.notes
         assert note.startswith("HDF5 chunks of 45 rows take more than ")
@@ -200,8 +154,8 @@ class TestBlocks:
     def test_a_chunk_that_is_larger_than_the_dataset_is_no_reason_for_a_note(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 10 * DIM * 4)
-        monkeypatch.setattr(hdf5, "SPLIT_BYTES", 60 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 10 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "PIECE_BYTES", 60 * DIM * 4)
         source = opened(make(path, chunks=(100, DIM), maxshape=(None, DIM)))
         assert [len(chunk) for chunk in source.chunks()] == [ROWS]
         assert source.notes == []
@@ -270,7 +224,7 @@ class TestChoosing:
         with h5py.File(path, "w") as file:
             file["a/1"], file["item_id"] = X[0], IDS
         assert message(path) == (
-            f"no embedding dataset found\n  in: {path}\n  present: a/1, item_id\n"
+            f"no embedding dataset found\n  in: {path}\n  present: item_id, a/1\n"
             "  fix: name it: --embedding-column image=NAME"
         )
 
@@ -312,8 +266,8 @@ class TestChoosing:
             for i in range(7):
                 file[f"other/{i}"] = X
         assert opened(path, embedding_column="embeddings").notes == [
-            "other matrices in the file are carried over as they are: other/0, other/1, other/2, other/3, other/4 "
-            "and 2 more"
+            "other matrices in the file are carried over as they are: "
+            "other/0, other/1, other/2, other/3, other/4 and 2 more"
         ]
 
     def test_datasets_that_numpy_cannot_hold_are_passed_over(self, path: Path) -> None:
@@ -356,9 +310,23 @@ class TestRefusals:
         assert opened(path).describe()["embedding_dataset"] == "embeddings"
         assert 'dataset "brain" cannot hold embeddings' in message(path, embedding_column="brain")
 
-    def test_ids_that_are_floats(self, path: Path) -> None:
-        assert message(make(path, ids=np.arange(ROWS, dtype=np.float64)), id_column="item_id") == (
-            f'dataset "item_id" cannot hold item ids: shape (50,), type float64\n  in: {path}\n'
+    @pytest.mark.parametrize(
+        ("ids", "form"),
+        [
+            (np.arange(ROWS, dtype=np.float64), "float64"),
+            (np.zeros(ROWS, bool), "bool"),
+            (np.zeros(ROWS, [("id", "i8"), ("shop", "S2")]), "[('id', '<i8'), ('shop', 'S2')]"),
+            (np.array([np.arange(3)] * ROWS + [None], object)[:-1], "object"),
+        ],
+        ids=["float", "bool", "compound", "lists"],
+    )
+    def test_ids_of_another_type(self, path: Path, ids: Any, form: str) -> None:
+        with h5py.File(path, "w") as file:
+            file["embeddings"] = X
+            kind = h5py.vlen_dtype(np.int64) if form == "object" else ids.dtype
+            file.create_dataset("item_id", data=ids, dtype=kind)
+        assert message(path, id_column="item_id") == (
+            f'dataset "item_id" cannot hold item ids: shape (50,), type {form}\n  in: {path}\n'
             "  supported: one dimension of strings, fixed or variable in length, or of integers"
         )
 
@@ -403,35 +371,6 @@ class TestRefusals:
                 file.create_dataset(key, data=values, external=str(tmp_path / "values") if key == name else None)
         assert message(path).startswith(f'dataset "{name}" is external: its values lie in other files')
 
-    @pytest.mark.parametrize(
-        ("code", "name"),
-        [(32001, "blosc"), (32004, "lz4"), (32008, "bitshuffle"), (32013, "zfp"), (32015, "zstd"), (32026, "blosc2")],
-    )
-    def test_a_filter_that_is_missing_is_named(self, path: Path, code: int, name: str) -> None:
-        with h5py.File(path, "w") as file:
-            file["item_id"] = IDS
-            self.filtered(file, b"x", (ROWS, DIM), code)
-        assert message(path) == (
-            f'dataset "x" is stored with HDF5 filter {code} ({name}), which is not installed\n  in: {path}\n'
-            "  fix: pip install hdf5plugin, and set HDF5_PLUGIN_PATH to what hdf5plugin.PLUGIN_PATH is"
-        )
-
-    def test_a_missing_filter_of_the_ids_and_one_that_nobody_knows(self, path: Path) -> None:
-        with h5py.File(path, "w") as file:
-            file["embeddings"] = X
-            self.filtered(file, b"item_id", (ROWS,), 40000, h5py.h5t.NATIVE_INT64)
-        assert message(path).startswith(
-            'dataset "item_id" is stored with HDF5 filter 40000 (unknown), which is not installed'
-        )
-
-    @staticmethod
-    def filtered(file: h5py.File, name: bytes, shape: tuple[int, ...], code: int, kind: Any = None) -> None:
-        """A dataset with a filter that this machine lacks, which HDF5 skipped in writing because it is optional."""
-        pipeline = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        pipeline.set_chunk(shape)
-        pipeline.set_filter(code, h5py.h5z.FLAG_OPTIONAL, ())
-        h5py.h5d.create(file.id, name, kind or h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple(shape), pipeline)
-
 
 class TestDamage:
     def test_what_is_not_hdf5(self, path: Path) -> None:
@@ -453,7 +392,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("layout", [{"compression": "gzip"}, {"fletcher32": True}], ids=str)
     def test_a_damaged_chunk_is_located(self, path: Path, monkeypatch: pytest.MonkeyPatch, layout: Any) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 10 * DIM * 4)
+        monkeypatch.setattr(hdf5_layouts, "CHUNK_BYTES", 10 * DIM * 4)
         damage(make(path, chunks=(10, DIM), **layout), "embeddings", 2)
         chunks = opened(path).chunks()
         assert [next(chunks).start, next(chunks).start] == [0, 10]
@@ -467,10 +406,42 @@ class TestDamage:
             file.create_dataset("item_id", data=np.arange(ROWS), chunks=(ROWS,), compression="gzip")
         damage(path, "item_id", 0)
         source = opened(path)
-        for rows in (source.ids(), source.chunks()):
-            with pytest.raises(DataError, match="these rows cannot be read") as error:
-                next(rows)
-            assert error.value.where == f'{path}, dataset "item_id", rows 0 to 49'
+        with pytest.raises(DataError, match="these rows cannot be read") as error:
+            next(source.ids())
+        assert error.value.where == f'{path}, dataset "item_id", rows 0 to 49'
+
+    @pytest.mark.parametrize("layout", [{}, {"chunks": (1000,)}, {"chunks": (1000,), "compression": "gzip"}], ids=str)
+    def test_a_small_file_that_claims_a_great_many_rows(self, path: Path, layout: Any) -> None:
+        """Nothing is allocated for them: ids that were never stored are refused."""
+        rows = 10**12
+        with h5py.File(path, "w") as file:
+            file.create_dataset("embeddings", (rows, DIM), "f4", chunks=(1000, DIM))
+            ids = file.create_dataset("item_id", (rows,), "i8", **layout)
+            if layout:
+                ids[:1000] = np.arange(1000)
+        assert path.stat().st_size < 100_000
+        assert message(path) == (
+            'id dataset "item_id" says that it has 1,000,000,000,000 rows, but they are not all in the file\n'
+            f"  in: {path}\n  fix: write the file again, with an id for each row"
+        )
+
+    @pytest.mark.parametrize("name", ["embeddings", "item_id"])
+    def test_values_that_go_beyond_the_end_of_the_file(self, path: Path, name: str) -> None:
+        """A header that was damaged in place: HDF5 itself only looks at where it should end."""
+        rows = 999_983
+        with h5py.File(path, "w") as file:
+            for one, shape in (("embeddings", (rows, 2)), ("item_id", (rows,))):
+                early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY if one == name else h5py.h5d.ALLOC_TIME_LATE)
+                early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+                kind = h5py.h5t.IEEE_F32LE if one == "embeddings" else h5py.h5t.STD_I64LE
+                h5py.h5d.create(file.id, one.encode(), kind, h5py.h5s.create_simple(shape), early)
+        content = path.read_bytes()
+        end = len(content).to_bytes(8, "little")
+        assert content.index(end) == 40, "the end of the file, as the superblock of the oldest version has it"
+        cut = 100_000
+        path.write_bytes(content[:40] + cut.to_bytes(8, "little") + content[48:cut])
+        assert message(path).startswith(f'"{name}" cannot be read: ')
 
 
 def damage(path: Path, name: str, chunk: int) -> None:
@@ -479,192 +450,3 @@ def damage(path: Path, name: str, chunk: int) -> None:
     content = bytearray(path.read_bytes())
     content[stored.byte_offset + 5 : stored.byte_offset + 25] = b"\xa5" * 20
     path.write_bytes(content)
-
-
-class TestWriting:
-    """The output is the input with other embedding values."""
-
-    @pytest.mark.parametrize("libver", ["earliest", "latest"])
-    @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=list(LAYOUTS))
-    def test_everything_but_the_values_is_kept(
-        self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Any, libver: str
-    ) -> None:
-        monkeypatch.setattr(hdf5, "BLOCK_BYTES", 20 * DIM * 4)
-        with h5py.File(path, "w", libver=libver, track_order=True) as file:
-            file.attrs["encoder"] = "clip"
-            group = file.create_group("image")
-            group.attrs["size"] = np.arange(3)
-            group.create_dataset("z", data=np.arange(5), compression="gzip")
-            dataset = group.create_dataset("emb", data=X, fillvalue=-1, track_times=True, **layout)
-            dataset.attrs["norm"] = "none"
-            dataset.attrs["ids"] = group.create_dataset("id", data=IDS).ref
-            group["titles"] = ["β", "α"]
-            dataset.dims[0].label = "item"
-            file["soft"], file["hard"] = h5py.SoftLink("/image/emb"), dataset
-            file["away"] = h5py.ExternalLink("nowhere.h5", "/x")
-        before = anatomy(path)
-        out = rewritten(opened(path, embedding_column="image/emb"), tmp_path / "out.h5")
-        assert anatomy(out) == before
-        with h5py.File(out) as file:
-            np.testing.assert_array_equal(file["image/emb"], X * 2)
-        assert anatomy(path) == before
-
-    def test_compact_datasets(self, path: Path, tmp_path: Path) -> None:
-        compact = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        compact.set_layout(h5py.h5d.COMPACT)
-        with h5py.File(path, "w") as file:
-            file["item_id"] = IDS
-            created = h5py.h5d.create(
-                file.id, b"embeddings", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple(X.shape), compact
-            )
-            h5py.Dataset(created)[...] = X
-        with h5py.File(rewritten(opened(path), tmp_path / "out.h5")) as file:
-            assert file["embeddings"].id.get_create_plist().get_layout() == h5py.h5d.COMPACT
-            np.testing.assert_array_equal(file["embeddings"], X * 2)
-
-    @pytest.mark.parametrize("kind", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
-    def test_type_and_byte_order_on_disk_stay(self, path: Path, tmp_path: Path, kind: str) -> None:
-        with h5py.File(rewritten(opened(make(path, X.astype(kind))), tmp_path / "out.h5")) as file:
-            assert file["embeddings"].dtype == np.dtype(kind)
-            np.testing.assert_array_equal(file["embeddings"], X.astype(kind) * 2)
-
-    @pytest.mark.parametrize("kind", ["<f2", ">f4", "<f8"])
-    def test_values_that_are_written_back_are_the_same_to_the_bit(self, path: Path, tmp_path: Path, kind: str) -> None:
-        x = X.astype(kind)
-        x[0, :5] = [np.nan, -np.nan, np.inf, -0.0, np.finfo(kind).smallest_subnormal]
-        source = opened(make(path, x))
-        with source.sink(tmp_path / "out.h5") as sink:
-            for chunk in source.chunks(carry=True):
-                sink.write(chunk, chunk.embeddings)
-        assert (tmp_path / "out.h5").read_bytes() == path.read_bytes()
-
-    @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=list(LAYOUTS))
-    def test_two_runs_give_the_same_bytes(self, path: Path, tmp_path: Path, layout: Any) -> None:
-        source = opened(make(path, track_times=True, **layout))
-        assert rewritten(source, tmp_path / "1.h5").read_bytes() == rewritten(source, tmp_path / "2.h5").read_bytes()
-
-    def test_no_time_is_recorded(self, path: Path, tmp_path: Path) -> None:
-        source = opened(make(path, track_times=True, **LAYOUTS["gzip, shuffle, fletcher32"]))
-        first = rewritten(source, tmp_path / "1.h5").read_bytes()
-        time.sleep(1.05)  # HDF5 counts in seconds
-        assert rewritten(source, tmp_path / "2.h5").read_bytes() == first
-
-    def test_a_user_block_stays(self, path: Path, tmp_path: Path) -> None:
-        with h5py.File(path, "w", userblock_size=512) as file:
-            file["embeddings"], file["item_id"] = X, IDS
-        path.write_bytes(b"#!/bin/sh\n" + path.read_bytes()[10:])
-        out = rewritten(opened(path), tmp_path / "out.h5")
-        assert out.read_bytes()[:512] == path.read_bytes()[:512] != bytes(512)
-        np.testing.assert_array_equal(next(opened(out).chunks()).embeddings, X * 2)
-
-    def test_the_output_of_a_read_only_file_is_writable(self, path: Path, tmp_path: Path) -> None:
-        make(path).chmod(0o400)
-        assert rewritten(opened(path), tmp_path / "out.h5").stat().st_mode & 0o200
-
-    def test_two_modalities_of_one_file_do_not_touch_each_other(self, path: Path, tmp_path: Path) -> None:
-        with h5py.File(path, "w") as file:
-            file["image/emb"], file["text/emb"], file["item_id"] = X, X + 1, IDS
-        with h5py.File(rewritten(opened(path, embedding_column="text/emb"), tmp_path / "text.h5")) as file:
-            np.testing.assert_array_equal(file["image/emb"], X)
-            np.testing.assert_array_equal(file["text/emb"], (X + 1) * 2)
-
-    def test_rows_that_were_never_stored_can_be_written(self, path: Path, tmp_path: Path) -> None:
-        with h5py.File(path, "w") as file:
-            file["item_id"] = IDS
-            file.create_dataset("embeddings", (ROWS, DIM), "f4", chunks=(7, DIM), compression="gzip")
-        source = opened(path)
-        with source.sink(tmp_path / "out.h5") as sink:
-            for chunk in source.chunks(carry=True):
-                assert not chunk.embeddings.any()
-                sink.write(chunk, X)
-        np.testing.assert_array_equal(next(opened(tmp_path / "out.h5").chunks()).embeddings, X)
-
-    def test_rows_left_out_are_an_error_for_they_keep_their_old_values(self, path: Path, tmp_path: Path) -> None:
-        source = opened(make(path))
-        with (
-            pytest.raises(ValueError, match=r"^20 of 50 rows were written"),
-            source.sink(tmp_path / "out.h5") as sink,
-        ):
-            sink.write(Chunk(0, X[:20], None, None, ""), X[:20])
-
-    def test_an_error_on_the_way_is_not_masked_and_the_file_is_closed(self, path: Path, tmp_path: Path) -> None:
-        source = opened(make(path))
-        with pytest.raises(KeyError, match="mine"), source.sink(tmp_path / "out.h5"):
-            raise KeyError("mine")
-        h5py.File(tmp_path / "out.h5", "w").close()
-
-    def test_a_target_that_cannot_be_written_is_an_oserror(self, path: Path, tmp_path: Path) -> None:
-        source = opened(make(path))
-        with pytest.raises(FileNotFoundError), source.sink(tmp_path / "nowhere" / "out.h5"):
-            pass
-
-    @pytest.mark.parametrize("layout", LAYOUTS, ids=list(LAYOUTS))
-    def test_only_slivers_of_rows_are_gathered_in_the_cache_of_hdf5(
-        self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
-    ) -> None:
-        source, caches, opener = opened(make(path, **LAYOUTS[layout])), [], h5py.File
-        monkeypatch.setattr(
-            h5py, "File", lambda *args, **more: caches.append(more["rdcc_nbytes"]) or opener(*args, **more)
-        )
-        with pytest.raises(KeyError), source.sink(tmp_path / "out.h5"):
-            raise KeyError
-        assert caches == [None if layout == "chunks of a few columns" else 0]
-
-    def test_a_full_disk_is_an_oserror_and_no_crash(self, path: Path, tmp_path: Path) -> None:
-        """The cache of HDF5 hides it until the file is closed, and the process then ends in a segmentation fault."""
-        rows = 4000
-        make(path, np.zeros((rows, DIM), np.float32), np.arange(rows), chunks=(100, DIM), compression="gzip")
-        limit = path.stat().st_size + 20_000
-        done = subprocess.run(
-            [sys.executable, "-c", FULL_DISK, str(path), str(tmp_path / "out.h5")],
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode, done.stdout) == (0, f"[Errno 27] File too large: '{tmp_path / 'out.h5'}'\n")
-
-
-FULL_DISK = """
-import sys
-from pathlib import Path
-import numpy as np
-from clear_cli.embeddings.hdf5 import Hdf5Source
-
-source = Hdf5Source(Path(sys.argv[1]), modality="image")
-try:
-    with source.sink(Path(sys.argv[2])) as sink:
-        for chunk in source.chunks(carry=True):
-            sink.write(chunk, np.random.default_rng(0).standard_normal(chunk.embeddings.shape).astype("f4"))
-except OSError as error:
-    print(error)
-"""
-
-
-def anatomy(path: Path) -> dict[str, Any]:
-    """All that a file has, but for the values of `image/emb`."""
-    found: dict[str, Any] = {}
-    with h5py.File(path) as file:
-        found["superblock"] = (file.userblock_size, file.libver, file.id.get_create_plist().get_link_creation_order())
-        found["/"] = (attributes(file), list(file))
-
-        def link(name: str, kind: Any) -> None:
-            found[f"link {name}"] = (type(kind).__name__, getattr(kind, "path", None))
-
-        def visit(name: str, item: Any) -> None:
-            found[name] = (attributes(item), list(item) if isinstance(item, h5py.Group) else dataset(item))
-
-        def dataset(item: h5py.Dataset) -> Any:
-            pipeline = item.id.get_create_plist()
-            filters = [pipeline.get_filter(i) for i in range(pipeline.get_nfilters())]
-            layout = (item.shape, item.maxshape, item.chunks, item.dtype.str, pipeline.get_layout(), filters)
-            more = (repr(item.fillvalue), pipeline.get_obj_track_times(), [d.label for d in item.dims])
-            return layout, more, None if item == file["image/emb"] else item[()].tolist()
-
-        file.visititems_links(link)
-        file.visititems(visit)
-    return found
-
-
-def attributes(item: Any) -> list[tuple[str, str]]:
-    return [(name, repr(value)) for name, value in item.attrs.items()]
