@@ -95,8 +95,8 @@ def negative(y: Floats) -> Floats:
 
 def rewritten(source: ParquetSource, target: Path, change: Callable[[Floats], Floats] = negative) -> Path:
     with source.sink(target) as sink:
-        for chunk in source.chunks(carry=True):
-            sink.write(chunk, change(chunk.embeddings))
+        for chunk in source.chunks():
+            sink.write(source.modality, chunk, change(chunk.embeddings))
     return target
 
 
