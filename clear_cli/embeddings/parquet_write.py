@@ -117,10 +117,12 @@ class ParquetSink:
         for waiting in self._waiting.values():
             taken = waiting.take(rows)
             new |= zip(taken.column_names, taken.columns, strict=True)
-        taken = carried.take(rows)
-        rest = (taken.column(i) for i, name in enumerate(taken.column_names) if name not in new)
+        rest = carried.take(rows)
+        # Columns may share a name; those that do come in order, but next to each other.
+        places = {name: iter(rest.schema.get_all_field_indices(name)) for name in rest.column_names}
+        columns = [new[name] if name in new else rest.column(next(places[name])) for name in schema.names]
         # from_arrays casts: parts may differ in the name and nullability of list items.
-        return pa.Table.from_arrays([new[name] if name in new else next(rest) for name in schema.names], schema=schema)
+        return pa.Table.from_arrays(columns, schema=schema)
 
     def _holds(self, leaf: str) -> bool:
         return any(source.embedding.holds(leaf) for source in self._sources.values())
