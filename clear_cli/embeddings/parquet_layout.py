@@ -81,6 +81,7 @@ def settings_of(schema: pa.Schema, metadata: pq.FileMetaData, holds: Holds) -> d
     columns = [metadata.schema.column(i) for i in range(metadata.num_columns)]
     settings = _column_settings(metadata, holds) | {
         "version": metadata.format_version,
+        "data_page_size": PAGE_BYTES,
         "store_schema": b"ARROW:schema" in (metadata.metadata or {}),
         # Arrow calls list items what Parquet calls them ("element", "item"): those names are to stay.
         "use_compliant_nested_type": False,
