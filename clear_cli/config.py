@@ -119,6 +119,12 @@ def check_on_invalid(value: str) -> None:
         raise UsageError(f'"{value}" is not a way to treat invalid rows', known=", ".join(get_args(OnInvalid)))
 
 
+def wildcard_root(path: Path) -> Path | None:
+    """The folder before the first wildcard of a path; None if it has none, or if there is something of that name."""
+    first = next((i for i, part in enumerate(path.parts) if any(sign in part for sign in "*?[")), None)
+    return None if first is None or os.path.lexists(path) else Path(*path.parts[:first])
+
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -128,7 +134,7 @@ class Input:
 
     Attributes:
         modality: Its name.
-        path: A file, or a folder of Parquet parts.
+        path: A file, a folder of Parquet parts, or a path with wildcards that match some.
         embedding_column: Column, `emb_*` pattern or dataset; None to find it.
         id_column: Column or dataset; None to find it.
         ids: File of ids for a container that has none.
@@ -157,8 +163,9 @@ class Input:
 
     @property
     def base_name(self) -> str:
-        """Its file name in the output."""
-        return self.name if self.name is not None else Path(os.path.abspath(self.path)).name  # noqa: PTH100  (a link keeps its name: resolve would follow it)
+        """Its file name in the output; for a path with wildcards, that of the folder they start from."""
+        root = wildcard_root(self.path) or self.path
+        return self.name if self.name is not None else Path(os.path.abspath(root)).name  # noqa: PTH100  (a link keeps its name: resolve would follow it)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clear_cli.config import wildcard_root
 from clear_cli.embeddings.base import PIECE_BYTES, Source, unreadable
 from clear_cli.errors import DataError, UsageError
 
@@ -20,6 +21,8 @@ def open_source(
     piece_bytes: int = PIECE_BYTES,
 ) -> Source:
     """Open the embeddings of one modality; the container is known by its first bytes, not by its name.
+
+    `piece_bytes` is what a Parquet row group may take in memory before it is written in pieces.
 
     Raises:
         UsageError: An option that this container has no use for.
@@ -45,7 +48,13 @@ def open_source(
         return Hdf5Source(path, modality=modality, embedding_column=embedding_column, id_column=id_column)
     from clear_cli.embeddings.parquet import ParquetSource
 
-    return ParquetSource(path, modality=modality, embedding_column=embedding_column, id_column=id_column)
+    return ParquetSource(
+        path,
+        modality=modality,
+        embedding_column=embedding_column,
+        id_column=id_column,
+        piece_bytes=piece_bytes,
+    )
 
 
 def container_of(path: Path) -> str:
@@ -54,7 +63,7 @@ def container_of(path: Path) -> str:
     Raises:
         DataError: No such file, or none of these.
     """
-    if path.is_dir():
+    if path.is_dir() or wildcard_root(path) is not None:
         return "parquet"
     try:
         with path.open("rb") as file:

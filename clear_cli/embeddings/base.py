@@ -89,7 +89,7 @@ class Rows(Protocol):
     dim: int
     dtype: np.dtype[Any]
     id_kind: IdKind
-    piece_bytes: int
+    held_bytes: int
     """What a sink collects of the embeddings before it writes them: the largest row group, or 0."""
     notes: list[str]
     """What a reader should know about the layout: a split row group, a file that is not carried over."""

@@ -43,7 +43,7 @@ class Hdf5Source:
         self, path: Path, *, modality: str, embedding_column: str | None = None, id_column: str | None = None
     ) -> None:
         self.path, self.modality = path, modality
-        self.piece_bytes = 0
+        self.held_bytes = 0
         with opened(path) as file:
             contents = Contents(file, modality)
             self._layout: Layout = contents.embeddings(embedding_column)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from clear_cli.embeddings.parquet_write import table_writer
+from clear_cli.embeddings.parquet_layout import table_writer
 from clear_cli.health import Status
 
 _STATUSES = pa.array([status.label for status in Status])

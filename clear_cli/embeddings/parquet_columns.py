@@ -1,6 +1,6 @@
-"""Embeddings in Arrow tables: finding their columns, reading them as a matrix, making columns of a matrix.
+"""Embeddings in Arrow tables: reading their columns as a matrix, and making columns of a matrix again.
 
-They are one list column, or scalar columns side by side (emb_0, emb_1, ...), together called `emb_*`.
+They are one column of lists in some wrapping, or scalar columns side by side (emb_0, emb_1, ...).
 
 Two things can be null here: a row, which is zeros in the matrix, and a value in another row, which is NaN
 in the matrix and called a hole. Holes are kept as positions in the flattened matrix.
@@ -8,36 +8,48 @@ in the matrix and called a hole. Holes are kept as positions in the flattened ma
 
 from __future__ import annotations
 
-import fnmatch
-import re
-from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clear_cli.embeddings import base
-from clear_cli.embeddings.base import Floats, Mask
+from clear_cli.embeddings.base import Floats, Integers, Mask
 from clear_cli.errors import DataError
 
-Integers = npt.NDArray[np.integer[Any]]
+VECTOR_FIELDS = ["type", "size", "indices", "values"]
+"""What Spark ML stores a vector as: type 1 is dense and has values alone, type 0 is sparse."""
 
-SUPPORTED = "list, large_list or fixed_size_list of float16, float32 or float64; float columns as in emb_*"
-OPTION = "--embedding-column"
+
+class Matrix(NamedTuple):
+    """Rows as a chunk has them: (n, dim) embeddings, the null rows (n,) and the holes, None where there are none."""
+
+    embeddings: Floats
+    null: Mask | None
+    holes: Integers | None
 
 
 @dataclass(frozen=True, slots=True)
 class ListColumn:
-    """Embeddings in one list, large_list or fixed_size_list column. `dim` is 0 until it is known."""
+    """Embeddings in one column: a list of any kind, a one-dimensional tensor, or a vector of Spark ML.
 
-    batch_bytes: ClassVar[int] = 4 << 20
-    """How much is best decoded at a time."""
+    Attributes:
+        name: The column.
+        type: Its Arrow type.
+        dim: Length of a row; 0 until it is known.
+    """
 
     name: str
     type: pa.DataType
     dim: int
+
+    @property
+    def decode_bytes(self) -> int:
+        """How much is best decoded at a time: while it is in the cache."""
+        return base.CHUNK_BYTES
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -45,62 +57,107 @@ class ListColumn:
         return (self.name,)
 
     @property
+    def lists(self) -> pa.DataType:
+        """The type of the lists inside."""
+        return list_type(self.type)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values."""
-        return _dtype(self.type.value_type)
+        return _dtype(self.lists.value_type)
 
     @property
     def layout(self) -> tuple[object, ...]:
         """What all parts share. The name and the nullability of list items may differ."""
-        return self.type.id, self.dtype, _list_size(self.type)
+        return self.type.id, self.lists.id, self.dtype, list_size(self.lists)
 
     def __str__(self) -> str:
         return str(self.type)
 
     def holds(self, leaf: str) -> bool:
-        """Whether the Parquet column of this path belongs to the embeddings."""
-        return leaf.startswith(f"{self.name}.")
+        """Whether the Parquet column of this path holds values of the embeddings."""
+        return leaf.startswith(f"{self.name}.values." if pa.types.is_struct(self.type) else f"{self.name}.")
 
-    def lengths(self, batch: pa.RecordBatch) -> Integers:
-        """The length of each row; null rows count as `dim` long."""
-        lengths: Integers = batch.column(self.name).value_lengths().fill_null(self.dim).to_numpy()
-        return lengths
+    def first_length(self, batch: pa.RecordBatch, *, start: int, where: object) -> int:
+        """The length of the first row that is neither null nor empty; 0 if there is none."""
+        lengths = pc.list_value_length(self._unwrapped(batch, start, where)).fill_null(0).to_numpy()
+        return int(lengths[np.flatnonzero(lengths)[0]]) if lengths.any() else 0
 
-    def read(self, batch: pa.RecordBatch) -> tuple[Floats, Mask, Integers]:
-        """The embeddings (n, dim), without a copy where no row is null; the null rows (n,); the holes."""
-        rows = batch.column(self.name)
-        null = _null(rows)
+    def read(self, batch: pa.RecordBatch, *, start: int, where: object) -> Matrix:
+        """The embeddings, as a view of the batch where nothing is null; `start` is the number of its first row.
+
+        Raises:
+            DataError: A row of another length, or a sparse vector.
+        """
+        rows = self._unwrapped(batch, start, where)
+        lengths = pc.list_value_length(rows).fill_null(self.dim).to_numpy(zero_copy_only=False)
+        if (lengths != self.dim).any():
+            raise base.ragged(self.dim, lengths, start=start, where=where)
         values = rows.flatten()  # honours offsets, and leaves out what lies under null rows
-        embeddings = _among_null(values.to_numpy(zero_copy_only=False).reshape(-1, self.dim), null)
-        holes = _among_null(_null(values).reshape(-1, self.dim), null)
-        return embeddings, null, np.flatnonzero(holes)
+        embeddings = values.to_numpy(zero_copy_only=False).reshape(-1, self.dim)
+        null = _null(rows)
+        holes = None
+        if values.null_count:
+            holes = np.flatnonzero(_among_null(np.asarray(values.is_null()).reshape(-1, self.dim), null))
+        return Matrix(_among_null(embeddings, null), null, holes)
 
-    def arrays(self, embeddings: Floats, null: Mask | None, holes: Integers) -> list[pa.Array]:
-        """The column. A hole stays one where the new value is NaN."""
-        present = slice(None) if null is None else ~null
-        missing = _missing(embeddings, null, holes)
-        mask = None if missing is None else missing[present].ravel()
-        values = pa.array(embeddings[present].ravel(), mask=mask)
-        ends = np.arange(0, len(values) + 1, self.dim)
-        if pa.types.is_fixed_size_list(self.type):
-            rows = pa.FixedSizeListArray.from_arrays(values, type=self.type)
-        elif pa.types.is_large_list(self.type):
-            rows = pa.LargeListArray.from_arrays(ends, values, type=self.type)
-        else:
-            rows = pa.ListArray.from_arrays(ends.astype(np.int32), values, type=self.type)
-        return [rows if null is None else rows.take(pa.array(np.cumsum(~null) - 1, mask=null))]
+    def arrays(self, embeddings: Floats, null: Mask | None, holes: Integers | None) -> list[pa.Array]:
+        """The column, over the memory of `embeddings` where no row is null. A hole stays one where it is NaN still."""
+        missing = _missing(embeddings, holes)
+        if null is not None and list_size(self.lists) is None:  # a list of fixed size has values under null rows
+            embeddings, missing = embeddings[~null], None if missing is None else missing[~null]
+        values = pa.array(embeddings.ravel(), mask=None if missing is None else missing.ravel())
+        return [self._wrapped(values, null, len(values) // self.dim if null is None else len(null))]
+
+    def _unwrapped(self, batch: pa.RecordBatch, start: int, where: object) -> pa.Array:
+        """The lists inside of the column."""
+        rows = batch.column(self.name)
+        if isinstance(rows, pa.ExtensionArray):
+            return rows.storage
+        if not pa.types.is_struct(self.type):
+            return rows
+        kind, _, _, values = rows.flatten()  # all of which are null where the vector is
+        sparse = np.flatnonzero(pc.equal(kind, 0).fill_null(False).to_numpy(zero_copy_only=False))
+        if len(sparse):
+            raise DataError(
+                f'row {start + int(sparse[0])} of column "{self.name}" is a sparse vector',
+                where=where,
+                fix="make them dense, in Spark with pyspark.ml.functions.vector_to_array",
+            )
+        return values
+
+    def _wrapped(self, values: pa.Array, null: Mask | None, rows: int) -> pa.Array:
+        """A column of `rows` rows that has these values, a null row none (unless its lists are of fixed size)."""
+        mask = None if null is None else pa.array(null)
+        lengths = np.full(rows, self.dim) if null is None else np.where(null, 0, self.dim)
+        lists = _lists(values, lengths, self.lists, mask)
+        if isinstance(self.type, pa.BaseExtensionType):
+            return pa.ExtensionArray.from_storage(self.type, lists)
+        if pa.types.is_struct(self.type):
+            kind, size, indices, _ = (self.type.field(name).type for name in VECTOR_FIELDS)
+            dense = [pa.array(np.ones(rows, np.int8)).cast(kind), pa.nulls(rows, size), pa.nulls(rows, indices), lists]
+            return pa.StructArray.from_arrays(dense, fields=list(self.type), mask=mask)
+        return lists
 
 
 @dataclass(frozen=True, slots=True)
 class WideColumns:
-    """Embeddings in scalar columns, one for each dimension, in the order of their numbers."""
+    """Embeddings in scalar columns, one for each dimension, in the order of their numbers.
 
-    batch_bytes: ClassVar[int] = 32 << 20
-    """How much is best decoded at a time: each batch costs a call per column."""
+    Attributes:
+        name: The glob that they match.
+        type: The type that they share.
+        columns: Their names.
+    """
 
     name: str
     type: pa.DataType
     columns: tuple[str, ...]
+
+    @property
+    def decode_bytes(self) -> int:
+        """How much is best decoded at a time: each time costs a call per column."""
+        return 8 * base.CHUNK_BYTES
 
     @property
     def dim(self) -> int:
@@ -124,22 +181,24 @@ class WideColumns:
         """Whether the Parquet column of this path belongs to the embeddings."""
         return leaf in self.columns
 
-    def lengths(self, batch: pa.RecordBatch) -> Integers:
-        """The length of each row."""
-        return np.full(len(batch), self.dim)
-
-    def read(self, batch: pa.RecordBatch) -> tuple[Floats, Mask, Integers]:
-        """The embeddings (n, dim); the null rows (n,), whose columns are all null; the holes."""
-        columns = [batch.column(name) for name in self.columns]
-        embeddings = np.stack([column.to_numpy(zero_copy_only=False) for column in columns]).T
-        empty: Mask = np.stack([_null(column) for column in columns]).T
+    def read(self, batch: pa.RecordBatch, *, start: int, where: object) -> Matrix:  # noqa: ARG002
+        """The embeddings; a row is null if all its columns are."""
+        columns = batch.select(self.columns)
+        embeddings = columns.to_tensor(null_to_nan=True).to_numpy()
+        if not any(column.null_count for column in columns.columns):
+            return Matrix(embeddings, None, None)
+        empty = np.stack([np.asarray(column.is_null()) for column in columns.columns], axis=1)
         null: Mask = np.all(empty, axis=1)
         embeddings[null] = 0
-        return embeddings, null, np.flatnonzero(empty & ~null[:, None])
+        holes = np.flatnonzero(empty & ~null[:, None])
+        return Matrix(embeddings, null if null.any() else None, holes if len(holes) else None)
 
-    def arrays(self, embeddings: Floats, null: Mask | None, holes: Integers) -> list[pa.Array]:
-        """The columns. A hole stays one where the new value is NaN."""
-        missing = _missing(embeddings, null, holes)
+    def arrays(self, embeddings: Floats, null: Mask | None, holes: Integers | None) -> list[pa.Array]:
+        """The columns. A hole stays one where it is NaN still."""
+        missing = _missing(embeddings, holes)
+        if null is not None:
+            missing = np.zeros(embeddings.shape, np.bool_) if missing is None else missing
+            missing[null] = True
         masks = [None] * self.dim if missing is None else np.ascontiguousarray(missing.T)
         return [
             pa.array(values, mask=mask) for values, mask in zip(np.ascontiguousarray(embeddings.T), masks, strict=True)
@@ -149,97 +208,40 @@ class WideColumns:
 Embedding = ListColumn | WideColumns
 
 
-def find_embedding(schema: pa.Schema, asked: str | None, *, modality: str, where: object) -> Embedding:
-    """The embeddings that are asked for (a list column, or a glob over float columns), else the only ones there.
-
-    Raises:
-        DataError: There are none, or more than one, or their type is not supported.
-    """
-    if asked is None:
-        candidates = [field.name for field in schema if _is_float_list(field.type)]
-        candidates += [pattern for pattern, names in _numbered(schema).items() if len(names) > 1]
-        present = [f"{name} ({kind})" for name, kind in _present(schema).items()]
-        asked = base.guess(
-            candidates, what="embedding column", option=OPTION, modality=modality, where=where, present=present
-        )
-    if asked not in schema.names:
-        return _find_wide(schema, asked, modality, where)
-    kind = _column_type(schema, asked, where)
-    if not _is_float_list(kind):
-        raise DataError(f'column "{asked}" of type {kind} cannot hold embeddings', where=where, supported=SUPPORTED)
-    return ListColumn(asked, kind, _list_size(kind) or 0)
-
-
-def _find_wide(schema: pa.Schema, asked: str, modality: str, where: object) -> WideColumns:
-    """The float columns that match a glob, which have to share one pattern and one type."""
-    groups = _numbered(schema)
-    if asked in groups:
-        matches = {asked: groups[asked]}
-    else:
-        matches = {pattern: kept for pattern, names in groups.items() if (kept := fnmatch.filter(names, asked))}
-    present = list(_present(schema))
-    if not matches:
-        base.named(asked, present, what="column", option=OPTION, modality=modality, where=where)
-    pattern = base.guess(
-        list(matches), what="group of columns", option=OPTION, modality=modality, where=where, present=present
+def list_type(kind: pa.DataType) -> pa.DataType | None:
+    """The type of the lists of floats that a column of this type consists of; None if it does not."""
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return list_type(kind.storage_type) if len(kind.shape) == 1 else None
+    if pa.types.is_struct(kind):
+        return list_type(kind.field("values").type) if [field.name for field in kind] == VECTOR_FIELDS else None
+    lists = (
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list_view(kind)
+        or pa.types.is_large_list_view(kind)
     )
-    types = {name: _column_type(schema, name, where) for name in matches[pattern]}
-    first, kind = next(iter(types.items()))
-    for name, other in types.items():
-        if other != kind:
-            raise DataError(f"embedding columns differ in type: {first} is {kind}, {name} is {other}", where=where)
-    return WideColumns(asked, kind, tuple(types))
+    return kind if lists and pa.types.is_floating(kind.value_type) else None
 
 
-def find_ids(schema: pa.Schema, asked: str | None, *, modality: str, where: object) -> str:
-    """The id column that is asked for, else the one that looks like it.
-
-    Raises:
-        DataError: There is none, or more than one, or its type cannot be an id.
-    """
-    option = "--id-column"
-    present = _present(schema)
-    if asked is None:
-        candidates = [field.name for field in schema if base.id_kind_of(field.type)]
-        described = [f"{name} ({kind})" for name, kind in present.items()]
-        asked = base.guess_id(candidates, option=option, modality=modality, where=where, present=described)
-    if asked not in schema.names:
-        base.named(asked, list(present), what="column", option=option, modality=modality, where=where)
-    base.canonical_ids(pa.array([], _column_type(schema, asked, where)), where=where)
-    return asked
-
-
-def _numbered(schema: pa.Schema) -> dict[str, list[str]]:
-    """Scalar float columns whose names end in a number, by what they have in common, in numeric order."""
-    groups: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for field in schema:
-        number = re.search(r"\d+$", field.name)
-        if number and pa.types.is_floating(field.type):
-            groups[f"{field.name[: number.start()]}*"].append((int(number[0]), field.name))
-    return {pattern: [name for _, name in sorted(columns)] for pattern, columns in groups.items()}
-
-
-def _present(schema: pa.Schema) -> dict[str, str]:
-    """All columns with their types, as messages list them: numbered float columns as one."""
-    wide = {pattern: names for pattern, names in _numbered(schema).items() if len(names) > 1}
-    members = {name for names in wide.values() for name in names}
-    present = {field.name: str(field.type) for field in schema if field.name not in members}
-    return present | {pattern: f"{len(names)} columns" for pattern, names in wide.items()}
-
-
-def _column_type(schema: pa.Schema, name: str, where: object) -> pa.DataType:
-    if len(schema.get_all_field_indices(name)) > 1:
-        raise DataError(f'more than one column is called "{name}"', where=where)
-    return schema.field(name).type
-
-
-def _is_float_list(kind: pa.DataType) -> bool:
-    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return lists and bool(pa.types.is_floating(kind.value_type))
-
-
-def _list_size(kind: pa.DataType) -> int | None:
+def list_size(kind: pa.DataType) -> int | None:
+    """The length that a type of lists fixes."""
     return kind.list_size if pa.types.is_fixed_size_list(kind) else None
+
+
+def _lists(values: pa.Array, lengths: Integers, kind: pa.DataType, mask: pa.Array | None) -> pa.Array:
+    """Lists of these lengths (n,), one after the other."""
+    if pa.types.is_fixed_size_list(kind):
+        return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=mask)
+    ends = np.cumsum([0, *lengths])
+    if pa.types.is_large_list(kind):
+        return pa.LargeListArray.from_arrays(ends, values, type=kind, mask=mask)
+    if pa.types.is_large_list_view(kind):
+        return pa.LargeListViewArray.from_arrays(ends[:-1], lengths, values, type=kind, mask=mask)
+    ends, lengths = ends.astype(np.int32), lengths.astype(np.int32)
+    if pa.types.is_list_view(kind):
+        return pa.ListViewArray.from_arrays(ends[:-1], lengths, values, type=kind, mask=mask)
+    return pa.ListArray.from_arrays(ends, values, type=kind, mask=mask)
 
 
 def _dtype(kind: pa.DataType) -> np.dtype[Any]:
@@ -247,29 +249,24 @@ def _dtype(kind: pa.DataType) -> np.dtype[Any]:
     return np.dtype(f"float{kind.bit_width}")
 
 
-def _null(values: pa.Array) -> Mask:
-    """Where the values are null."""
-    if not values.null_count:
-        return np.zeros(len(values), np.bool_)
-    null: Mask = np.asarray(values.is_null())
-    return null
+def _null(values: pa.Array) -> Mask | None:
+    """Where the values are null, None if nowhere."""
+    return np.asarray(values.is_null()) if values.null_count else None
 
 
-def _among_null(rows: npt.NDArray[Any], null: Mask) -> npt.NDArray[Any]:
+def _among_null(rows: npt.NDArray[Any], null: Mask | None) -> npt.NDArray[Any]:
     """The rows that are not null, put among null rows, which are zeros."""
-    if not null.any():
+    if null is None:
         return rows
     among = np.zeros((len(null), rows.shape[1]), rows.dtype)
     among[~null] = rows
     return among
 
 
-def _missing(embeddings: Floats, null: Mask | None, holes: Integers) -> Mask | None:
-    """What of (n, dim) is to be null: null rows, and holes that are still NaN. None if nothing is."""
-    if null is None and not len(holes):
+def _missing(embeddings: Floats, holes: Integers | None) -> Mask | None:
+    """Which of the values (n, dim) are holes that are NaN still, None if there are no holes."""
+    if holes is None:
         return None
     missing = np.zeros(embeddings.shape, np.bool_)
     missing.flat[holes] = np.isnan(embeddings.ravel()[holes])
-    if null is not None:
-        missing[null] = True
     return missing

@@ -105,4 +105,4 @@ def _pair_bytes(a: Rows, b: Rows, report: bool) -> int:
 
 def _writing_bytes(source: Rows) -> int:
     total = source.rows * source.dim * source.dtype.itemsize
-    return min(CHUNKS_IN_FLIGHT * CHUNK_BYTES + PIECES_IN_FLIGHT * source.piece_bytes, 4 * total)
+    return min(CHUNKS_IN_FLIGHT * CHUNK_BYTES + PIECES_IN_FLIGHT * source.held_bytes, 4 * total)

@@ -101,23 +101,6 @@ def test_a_dry_run_looks_at_an_output_that_exists(call: Run, two: list[str], tmp
     assert "the output exists: the same run again is up to date, another one needs --overwrite\n" in out
 
 
-def test_pictures_beside_the_embeddings_split_a_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from clear_cli.embeddings import parquet
-
-    monkeypatch.setattr(parquet, "CARRIED_BYTES", 100_000)
-    rng = np.random.default_rng(0)
-    table = pa.table({
-        "item_id": [f"i{i}" for i in range(200)],
-        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(rng.normal(size=1_600)), 8),
-        "picture": [rng.bytes(2_000) for _ in range(200)],
-    })  # fmt: skip
-    pq.write_table(table, tmp_path / "a.parquet")
-    source = parquet.ParquetSource(tmp_path / "a.parquet", modality="image")
-    sizes = [len(chunk) for chunk in source.chunks(carry=True)]
-    assert max(sizes) <= 50
-    assert sum(sizes) == 200
-
-
 def test_without_a_command_there_is_help(call: Run) -> None:
     code, out, err = call()
     assert (code, out) == (2, "")
