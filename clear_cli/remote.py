@@ -19,10 +19,29 @@ from typing import Any, Self
 from clear_cli.errors import ClearError, OutputError, UsageError
 
 EXTRA = "remote"
-DRIVERS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "hf": "huggingface_hub"}
+DRIVERS = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "hf": "huggingface_hub",
+}
 """What has to be installed for a scheme, besides universal-pathlib."""
 
-SDKS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure", "huggingface_hub", "requests", "httpx", "urllib3")
+SDKS = (
+    "botocore",
+    "aiobotocore",
+    "aiohttp",
+    "gcsfs",
+    "google",
+    "azure",
+    "huggingface_hub",
+    "requests",
+    "httpx",
+    "urllib3",
+)
 """Libraries that raise errors of their own when a store cannot be reached, or refuses."""
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")

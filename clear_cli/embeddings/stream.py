@@ -60,11 +60,11 @@ class Aligned:
             positions = alignment.positions[name]
             if positions is None:
                 self._sides[name] = _Straight(source)
-            elif _ascending(positions):
-                self._sides[name] = _Gappy(source, positions, self._items)
+            elif reordered(positions):
+                side = _Reordered(source, positions, self._items, scratch, self._stopped)
+                self._sides[name] = self._stack.enter_context(side)
             else:
-                reordered = _Reordered(source, positions, self._items, scratch, self._stopped)
-                self._sides[name] = self._stack.enter_context(reordered)
+                self._sides[name] = _Gappy(source, positions, self._items)
 
     def __enter__(self) -> Aligned:
         return self
@@ -219,16 +219,17 @@ class _Reordered:
             starts[target] += len(run)
 
 
-def _ascending(positions: Positions) -> bool:
-    """Whether the items of the matched rows ascend; a piece at a time, for there may be many."""
+def reordered(positions: Positions | None) -> bool:
+    """Whether the items of the rows (n,) are not in ascending order, so that they go through a scratch file."""
     last = -1
-    for start in range(0, len(positions), 1 << 20):
-        piece = positions[start : start + (1 << 20)]
+    # A piece at a time, for there may be many.
+    for start in range(0, 0 if positions is None else len(positions), 1 << 20):
+        piece = positions[start : start + (1 << 20)]  # type: ignore[index]
         piece = piece[piece >= 0]
         if len(piece) and (piece[0] <= last or (np.diff(piece) <= 0).any()):
-            return False
+            return True
         last = int(piece[-1]) if len(piece) else last
-    return True
+    return False
 
 
 def _counts(positions: Positions, span: int, partitions: int) -> Positions:

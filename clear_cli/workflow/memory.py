@@ -9,9 +9,10 @@ from itertools import combinations
 import numpy as np
 
 from clear_cli.buffers import BUFFER_ROWS
+from clear_cli.embeddings.align import Alignment
 from clear_cli.embeddings.base import CHUNK_BYTES, Rows
 from clear_cli.embeddings.kept import Kept
-from clear_cli.embeddings.stream import PARTITION_BYTES, SCATTER_BYTES
+from clear_cli.embeddings.stream import PARTITION_BYTES, SCATTER_BYTES, reordered
 from clear_cli.errors import UsageError
 from clear_cli.moments import bucket_count
 from clear_cli.sample import sample_items
@@ -44,7 +45,7 @@ class Budget:
     @property
     def kept(self) -> int:
         """What is left for decoded rows, with a reserve for what no estimate knows."""
-        return max(int(0.9 * self.granted) - self.needed, 0)
+        return max(int(0.75 * self.granted) - self.needed, 0)
 
     def __str__(self) -> str:
         mib = 1 << 20
@@ -56,20 +57,23 @@ def piece_bytes(granted: int, modalities: int) -> int:
     return granted // (8 * max(modalities, 2))
 
 
-def budget(sources: Mapping[str, Rows], items: int, granted: int, *, report: bool) -> Budget:
+def budget(sources: Mapping[str, Rows], alignment: Alignment, granted: int, *, report: bool) -> Budget:
     """What a run needs at its peak, roughly.
 
     Raises:
         UsageError: More than is granted.
     """
     pairs = sum(_pair_bytes(a, b, report) for a, b in combinations(sources.values(), 2))
-    reordering = len(sources) * (2 * PARTITION_BYTES + 2 * SCATTER_BYTES) if len(sources) > 1 else 0
-    reordering = min(reordering, sum(source.rows * source.dim * source.dtype.itemsize for source in sources.values()))
+    reordering = sum(
+        min(2 * PARTITION_BYTES + 2 * SCATTER_BYTES, 4 * _bytes(sources[name]))
+        for name in sources
+        if reordered(alignment.positions[name])
+    )
     writing = sum(map(_writing_bytes, sources.values()))
     # What is reported is worked out while the embeddings are written.
     needed = (
         INTERPRETER_BYTES
-        + ITEM_BYTES * items
+        + ITEM_BYTES * alignment.items
         + (pairs + max(reordering, writing) if report else max(pairs + reordering, writing))
     )
     if needed > granted:
@@ -86,7 +90,7 @@ def budget(sources: Mapping[str, Rows], items: int, granted: int, *, report: boo
 
 def kept_rows(sources: Mapping[str, Rows], kept: int) -> dict[str, Kept]:
     """The sources, each with its share of the memory for rows that are kept."""
-    sizes = {name: source.rows * source.dim * source.dtype.itemsize for name, source in sources.items()}
+    sizes = {name: _bytes(source) for name, source in sources.items()}
     total = max(sum(sizes.values()), 1)
     return {name: Kept(source, kept * sizes[name] // total) for name, source in sources.items()}
 
@@ -104,5 +108,8 @@ def _pair_bytes(a: Rows, b: Rows, report: bool) -> int:
 
 
 def _writing_bytes(source: Rows) -> int:
-    total = source.rows * source.dim * source.dtype.itemsize
-    return min(CHUNKS_IN_FLIGHT * CHUNK_BYTES + PIECES_IN_FLIGHT * source.held_bytes, 4 * total)
+    return min(CHUNKS_IN_FLIGHT * CHUNK_BYTES + PIECES_IN_FLIGHT * source.held_bytes, 4 * _bytes(source))
+
+
+def _bytes(source: Rows) -> int:
+    return source.rows * source.dim * source.dtype.itemsize

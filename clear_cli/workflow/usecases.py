@@ -46,7 +46,7 @@ def run(
 
     def work(staging: Path) -> dict[str, Any]:
         alignment = align(job.sources, options.fit_items)
-        share = budget(job.sources, alignment.items, job.machine.memory, report=options.report)
+        share = budget(job.sources, alignment, job.machine.memory, report=options.report)
         job.machine.progress.say(f"{share}, {share.kept / 2**20:,.0f} MiB for rows that are read once")
         rows = kept_rows(job.sources, share.kept)
         fitted = fit_rows(rows, alignment, options, job.machine)
@@ -71,7 +71,7 @@ def fit(
 
     def work(staging: Path) -> dict[str, Any]:
         alignment = align(job.sources, options.fit_items)
-        job.machine.progress.say(str(budget(job.sources, alignment.items, job.machine.memory, report=options.report)))
+        job.machine.progress.say(str(budget(job.sources, alignment, job.machine.memory, report=options.report)))
         fitted = fit_rows(job.sources, alignment, options, job.machine)
         _write_projector(staging, job.sources, fitted)
         return _found(job, fitted)
@@ -149,7 +149,7 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions, machine: Machi
     job = Job("run", inputs, out, True, machine, others=[options.fit_items])
     check_target(out, overwrite=True)
     alignment = align(job.sources, options.fit_items)
-    share = budget(job.sources, alignment.items, job.machine.memory, report=options.report)
+    share = budget(job.sources, alignment, job.machine.memory, report=options.report)
     names = list(job.sources)
     return {
         "schema_version": SCHEMA_VERSION,
