@@ -72,7 +72,7 @@ def test_parquet_and_hdf5_have_one_opener_each() -> None:
     }
     assert openers == {
         "h5py": {"hdf5.py", "hdf5_contents.py"},
-        "pyarrow.parquet": {"parquet_parts.py", "parquet_layout.py", "parquet_write.py"},
+        "pyarrow.parquet": {"parquet_parts.py", "parquet_layout.py"},
     }
 
 
