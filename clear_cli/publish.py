@@ -78,9 +78,8 @@ class Publication:
             OutputError: The disk refuses, or another run has published to the target meanwhile.
         """
         with _reported(self._out):
-            whole = {**manifest, "tool": "clear_cli", "outputs": _fingerprints(self.path)}
-            text = json.dumps(whole, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-            (self.path / MANIFEST).write_bytes(text.encode("utf-8", "surrogateescape"))
+            whole, text = manifest_of(manifest, _fingerprints(self.path))
+            (self.path / MANIFEST).write_bytes(text)
             for path in (self.path, *self.path.rglob("*")):
                 _sync(path)
             self._put_in_place()
@@ -162,19 +161,30 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     return manifest if isinstance(manifest, dict) and manifest.get("tool") == "clear_cli" else None
 
 
+def manifest_of(manifest: dict[str, Any], outputs: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The whole manifest of an output with these files, and its bytes."""
+    whole = {**manifest, "tool": "clear_cli", "outputs": outputs}
+    text = json.dumps(whole, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return whole, text.encode("utf-8", "surrogateescape")
+
+
 def is_current(out: Path, manifest_wanted: dict[str, Any]) -> bool:
     """Whether the output (after `recover`) is what a run with this manifest would write.
 
     Its "version", "command", "parameters" and "inputs" agree, and no file was changed, removed or added.
     """
-    keys = ("version", "command", "parameters", "inputs")
-    wanted = json.loads(json.dumps({key: manifest_wanted[key] for key in keys}))  # tuples become lists
+    there = read_manifest(out) or {}
     try:
-        there = read_manifest(out) or {}
-        agreed = {key: there.get(key) for key in keys} == wanted
-        return agreed and there.get("outputs") == _fingerprints(out)
+        return agrees(there, manifest_wanted) and there.get("outputs") == _fingerprints(out)
     except OSError:
         return False
+
+
+def agrees(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a manifest speaks of the same work: "version", "command", "parameters" and "inputs"."""
+    keys = ("version", "command", "parameters", "inputs")
+    asked = json.loads(json.dumps({key: wanted[key] for key in keys}))  # tuples become lists
+    return bool({key: there.get(key) for key in keys} == asked)
 
 
 def fingerprint(path: Path) -> dict[str, int | str]:

@@ -2,9 +2,6 @@
 
 They are UPath objects, which do what pathlib's paths do, so that the code that reads and writes files need not
 know where these are. Nothing is copied to this machine: rows are read and written as streams.
-
-An object store has no directories to rename, so an output there cannot appear at once. Instead its manifest
-is written last and removed first: without one, an output is not complete.
 """
 
 from __future__ import annotations
@@ -12,36 +9,17 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from clear_cli.errors import ClearError, OutputError, UsageError
 
 EXTRA = "remote"
-DRIVERS = {
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "hf": "huggingface_hub",
-}
+DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "hf": "huggingface_hub"}
 """What has to be installed for a scheme, besides universal-pathlib."""
 
-SDKS = (
-    "botocore",
-    "aiobotocore",
-    "aiohttp",
-    "gcsfs",
-    "google",
-    "azure",
-    "huggingface_hub",
-    "requests",
-    "httpx",
-    "urllib3",
-)
+SDKS = {"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure", "huggingface_hub", "requests", "httpx"}
 """Libraries that raise errors of their own when a store cannot be reached, or refuses."""
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -61,7 +39,7 @@ def place(text: str | Path) -> Path:
         importlib.import_module(DRIVERS.get(scheme, "fsspec"))
         from upath import UPath
 
-        path: Path = UPath(text)  # type: ignore[assignment]  (it does what a Path does)
+        path: Path = UPath(text)  # does what a Path does, and is none
     except ImportError as error:
         raise UsageError(
             f"{scheme}:// needs a library that is not installed: {error.name}",
@@ -86,13 +64,12 @@ def revision(path: Path) -> dict[str, int | str]:
     return {"bytes": int(info["size"]), "etag": str(next((tag for tag in tags if tag), "")).strip('"')}
 
 
-def revisions(folder: Path, *, but: str) -> dict[str, dict[str, int | str]]:
-    """Relative path -> revision, of every file under a remote folder except one."""
+def files_below(folder: Path) -> dict[str, Path]:
+    """All files under a remote folder, by their paths below it."""
     folder.fs.invalidate_cache()  # type: ignore[attr-defined]
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    found = {path.path.removeprefix(folder.path.rstrip("/") + "/"): revision(path) for path in files}  # type: ignore[attr-defined]
-    found.pop(but, None)
-    return found
+    root = folder.path.rstrip("/") + "/"  # type: ignore[attr-defined]
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.path.removeprefix(root): path for path in sorted(files, key=str)}  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -107,42 +84,3 @@ def reachable(where: object) -> Iterator[None]:
             raise
         reason = (str(error) or type(error).__name__).partition("\n")[0]
         raise OutputError("the remote storage refuses, or cannot be reached", where=where, reason=reason) from error
-
-
-class RemotePublication:
-    """An output in the making behind a URI; used as `publish.Publication` is.
-
-    Args:
-        out: The output.
-        manifest: The name of its manifest.
-        replaces: There is an output of ours, which is to be replaced.
-    """
-
-    def __init__(self, out: Path, manifest: str, *, replaces: bool) -> None:
-        self.path = out
-        self._manifest, self._replaces = out / manifest, replaces
-        self._published = False
-
-    def __enter__(self) -> Self:
-        self._old = {path.path for path in self._files()} if self._replaces else set()
-        if self._replaces:
-            self._manifest.unlink()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self._published:
-            for path in self._files():
-                with suppress(Exception):  # what is left bears no manifest
-                    path.unlink()
-
-    def publish(self, text: str, outputs: set[str]) -> None:
-        """Remove what the old output had besides, and write the manifest, the last of all."""
-        for path in self._files():
-            if path.path in self._old and path.path.removeprefix(self.path.path.rstrip("/") + "/") not in outputs:  # type: ignore[attr-defined]
-                path.unlink()
-        self._manifest.write_bytes(text.encode("utf-8", "surrogateescape"))
-        self._published = True
-
-    def _files(self) -> list[Any]:
-        self.path.fs.invalidate_cache()  # type: ignore[attr-defined]
-        return [path for path in self.path.rglob("*") if path.is_file()]

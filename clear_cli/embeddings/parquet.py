@@ -125,6 +125,7 @@ class ParquetSource:
         return {
             "container": "parquet",
             "files": [part.name.as_posix() for part in self.parts],
+            "summaries": [name.as_posix() for name in self.located.sidecars],
             "row_groups": sum(len(part.row_groups) for part in self.parts),
             "rows": self.rows,
             "dim": self.dim,

@@ -30,19 +30,15 @@ Holds = Callable[[str], bool]
 
 
 @contextmanager
-def part_writer(
-    path: Path, schema: pa.Schema, settings: dict[str, Any], footers: list[pq.FileMetaData]
-) -> Iterator[pq.ParquetWriter]:
-    """A writer of one file, which adds its footer to `footers`.
-
-    After an error the file is left without one: it cannot pass for a whole one.
+def part_writer(path: Path, schema: pa.Schema, settings: dict[str, Any]) -> Iterator[pq.ParquetWriter]:
+    """A writer of one file. After an error the file is left without a footer: it cannot pass for a whole one.
 
     Raises:
         OSError: The file cannot be written.
     """
     try:
         with pa.OSFile(str(path), "wb") as file:
-            writer = _writer(file, schema, settings | {"metadata_collector": footers})
+            writer = _writer(file, schema, settings)
             try:
                 yield writer
                 writer.close()
@@ -53,18 +49,20 @@ def part_writer(
         raise OSError(f"{path} cannot be written: {error}") from error
 
 
-def write_summary(path: Path, footers: Sequence[tuple[Path, pq.FileMetaData]]) -> None:
-    """Write the footers of several files of one schema as a file of its own, with the paths of the files."""
-    (name, whole), *further = footers
-    whole.set_file_path(name.as_posix())
-    for name, footer in further:
+def write_summary(path: Path, root: Path, names: Sequence[Path]) -> None:
+    """Write the footers of several files of one schema, which are below `root`, as a file of its own."""
+    footers = [pq.read_metadata(str(root / name)) for name in names]
+    for footer, name in zip(footers, names, strict=True):
         footer.set_file_path(name.as_posix())
+    whole, *further = footers
+    for footer in further:
         whole.append_row_groups(footer)
     whole.write_metadata_file(str(path))
 
 
-def write_schema(path: Path, footer: pq.FileMetaData) -> None:
-    """Write a footer without its row groups as a file of its own."""
+def write_schema(path: Path, part: Path) -> None:
+    """Write the footer of a file, without its row groups, as a file of its own."""
+    footer = pq.read_metadata(str(part))
     schema = footer.schema.to_arrow_schema()
     _writer(str(path), schema, settings_of(schema, footer, lambda _: False)).close()
 

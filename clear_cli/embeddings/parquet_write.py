@@ -14,7 +14,6 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from clear_cli.embeddings import base
 from clear_cli.embeddings.base import Chunk, Floats
@@ -43,7 +42,6 @@ class ParquetSink:
         self._columns = _columns(sources)
         self._written = dict.fromkeys(self._sources, 0)
         self._waiting = {name: _Rows() for name in self._sources}
-        self._footers: list[tuple[Path, pq.FileMetaData]] = []
         self._steps = self._write_parts()
         self._needed: int | None = 0
         self._lock = Lock()
@@ -90,11 +88,10 @@ class ParquetSink:
     def _write_part(self, part: Part) -> Generator[int]:
         target = self._target if self._source.located.single else self._target / part.name
         target.parent.mkdir(parents=True, exist_ok=True)
-        footers: list[pq.FileMetaData] = []
         with opened(part.path) as file:
             schema = file.schema_arrow
             others = list(dict.fromkeys(name for name in schema.names if name not in self._columns))
-            with part_writer(target, schema, settings_of(schema, file.metadata, self._holds), footers) as writer:
+            with part_writer(target, schema, settings_of(schema, file.metadata, self._holds)) as writer:
                 for number, rows in enumerate(part.row_groups):
                     group = RowGroup(file, number, 0, rows, f"{part.path}, row group {number}")
                     batches = group.batches(others, part.rows_in(number, base.CHUNK_BYTES))
@@ -106,8 +103,6 @@ class ParquetSink:
                             carried.put(pa.Table.from_batches([next(batches)]))
                         # No name for the table: it would live until the next piece is complete.
                         writer.write_table(self._piece(schema, carried, size), row_group_size=max(size, 1))
-        if self._source.located.sidecars:
-            self._footers += [(part.name, footer) for footer in footers]
 
     def _piece(self, schema: pa.Schema, carried: _Rows, rows: int) -> pa.Table:
         """The next rows, in all columns."""
@@ -130,13 +125,13 @@ class ParquetSink:
     def _write_sidecars(self) -> None:
         """Summaries of the new footers, where the original has some, of all parts in the folder and below it."""
         for sidecar in self._source.located.sidecars:
-            below = [(name, footer) for name, footer in self._footers if name.is_relative_to(sidecar.parent)]
-            if not below:
-                continue
-            if sidecar.name == "_common_metadata":
-                write_schema(self._target / sidecar, below[0][1])
-            elif self._source.uniform:
-                write_summary(self._target / sidecar, [(n.relative_to(sidecar.parent), f) for n, f in below])
+            below = [part.name for part in self._source.parts if part.name.is_relative_to(sidecar.parent)]
+            folder = self._target / sidecar.parent
+            names = [name.relative_to(sidecar.parent) for name in below]
+            if names and sidecar.name == "_common_metadata":
+                write_schema(folder / sidecar.name, folder / names[0])
+            elif names and self._source.uniform:
+                write_summary(folder / sidecar.name, folder, names)
 
 
 class _Rows:

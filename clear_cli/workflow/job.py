@@ -84,10 +84,12 @@ class Job:
         self.writes_embeddings = command != "fit"
         self.names = output_names(inputs)
         given = [path for path in others if path is not None]
-        refuse_overlap(out, [*given, *(path for one in inputs for path in (one.path, one.ids) if path is not None)])
+        read = (path for one in inputs for path in (wildcard_root(one.path) or one.path, one.ids) if path is not None)
+        refuse_overlap(out, [*given, *read])
         self._state = {path: _state(path) for path in given}
-        self.sources = open_inputs(inputs, machine)
-        self._state |= {path: _state(path) for source in self.sources.values() for path in source.files()}
+        with reachable(", ".join(str(one.path) for one in inputs)):
+            self.sources = open_inputs(inputs, machine)
+            self._state |= {path: _state(path) for source in self.sources.values() for path in source.files()}
 
     def containers(self) -> dict[str, list[str]]:
         """The modalities in each file or folder of the output, by its name."""
@@ -107,16 +109,23 @@ class Job:
             OutputError: The output or the disk refuses.
             DataError: An input changed meanwhile; and whatever `work` raises.
         """
-        recover(self.out)
+        with reachable(self.out):
+            return self._publish(parameters, work)
+
+    def _publish(self, parameters: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Published:
+        remote = is_remote(self.out)
+        if not remote:
+            recover(self.out)
         manifest = {"command": self.command, "version": __version__, "parameters": plain(parameters)}
         existing = read_manifest(self.out)
         if existing is not None:
             manifest["inputs"] = self._inputs()
-            if is_current(self.out, manifest):
+            if (is_current_remote if remote else is_current)(self.out, manifest):
                 diagnostics = json.loads((self.out / DIAGNOSTICS).read_text(encoding="utf-8"))
                 return Published(self.out, existing, diagnostics, current=True)
-        with Publication(self.out, overwrite=self.overwrite) as staging:
-            if self.writes_embeddings:
+        publication = RemotePublication if remote else Publication
+        with publication(self.out, overwrite=self.overwrite) as staging:
+            if self.writes_embeddings and not remote:
                 require_free(self.out, sum(size for size, _ in self._state.values()), what="the output")
             # Hashed while the fit reads the same bytes: the disk is asked once.
             inputs = background(self._inputs) if existing is None else lambda: manifest["inputs"]
@@ -145,7 +154,7 @@ class Job:
                 "name": self.names[name],
                 "rows": source.rows,
                 "layout": plain(source.describe()),
-                "files": [{"name": path.name, **fingerprint(path)} for path in source.files()],
+                "files": [{"name": _name(path, source), **_fingerprint(path)} for path in source.files()],
             }
             for name, source in self.sources.items()
         }
@@ -180,8 +189,20 @@ def output_names(inputs: Sequence[Input]) -> dict[str, str]:
     return names
 
 
-def _state(path: Path) -> tuple[int, int]:
+def _name(path: Path, source: Source) -> str:
+    """The path of a file below what was given, which is its name where that is a file."""
+    root = wildcard_root(source.path) or source.path
+    return path.name if path == root or not path.is_relative_to(root) else path.relative_to(root).as_posix()
+
+
+def _fingerprint(path: Path) -> dict[str, int | str]:
+    return revision(path) if is_remote(path) else fingerprint(path)
+
+
+def _state(path: Path) -> Any:
     try:
+        if is_remote(path):
+            return revision(path)
         status = path.stat()
     except OSError as error:
         raise unreadable(error, path) from error

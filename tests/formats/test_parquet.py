@@ -480,6 +480,7 @@ def test_the_description_is_plain_and_knows_no_folders(tmp_path: Path) -> None:
     assert json.loads(json.dumps(described)) == {
         "container": "parquet",
         "files": ["part-1.parquet", "part-10.parquet", "part-2.pq"],
+        "summaries": [],
         "row_groups": 7,
         "rows": 23,
         "dim": 12,

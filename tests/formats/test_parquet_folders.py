@@ -274,6 +274,7 @@ def with_summaries(folder: Path) -> Path:
 def test_summaries_of_footers_are_those_of_the_new_files(tmp_path: Path, piece_bytes: int) -> None:
     source = opened(with_summaries(hive(tmp_path / "items")), piece_bytes=piece_bytes)
     assert not any("_metadata" in note for note in source.notes)
+    assert source.describe()["summaries"] == ["_common_metadata", "_metadata"]
     out = rewritten(source, tmp_path / "out")
     read = dataset.parquet_dataset(out / "_metadata", partitioning="hive")
     assert [Path(path).relative_to(out).as_posix() for path in read.files] == HIVE_PARTS
@@ -303,6 +304,17 @@ def test_summaries_without_a_stored_arrow_schema_keep_the_keys_of_spark(tmp_path
     out = rewritten(opened(tmp_path), tmp_path / "out")
     for name in ("_metadata", "_common_metadata"):
         assert pq.read_metadata(out / name).metadata == {b"org.apache.spark.version": b"3.5.0"}
+
+
+def test_every_folder_has_its_own_summary(tmp_path: Path) -> None:
+    folder = hive(tmp_path / "items")
+    for name in ("_metadata", "country=fr/_metadata", "country=fr/_common_metadata"):
+        (folder / name).touch()
+    out = rewritten(opened(folder), tmp_path / "out")
+    for place, rows in ((out, ROWS), (out / "country=fr", 16)):
+        assert pq.read_metadata(place / "_metadata").num_rows == rows
+        assert dataset.parquet_dataset(place / "_metadata").to_table().num_rows == rows
+    assert pq.read_metadata(out / "country=fr" / "_common_metadata").num_rows == 0
 
 
 def test_parts_of_different_schemas_cannot_be_summarised(tmp_path: Path) -> None:
