@@ -25,6 +25,7 @@ from clear_cli.health import Status, row_status
 from clear_cli.machine import Machine, read_size
 from clear_cli.projector import Projector
 from clear_cli.publish import output_error
+from clear_cli.remote import place
 from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK
 from clear_cli.workflow import usecases
 from clear_cli.workflow.document import document, pair_figures
@@ -168,9 +169,9 @@ def apply(
                 "files are written from a saved projector to a directory", fix="apply(path, {...}, out=...)"
             )
         return usecases.apply(
-            Path(fitted),
+            place(fitted),
             _inputs(embeddings, ids, embedding_column, id_column, name),
-            Path(out),
+            place(out),
             rank=ranks,
             strength=strengths,
             on_invalid=on_invalid,
@@ -178,7 +179,7 @@ def apply(
             overwrite=overwrite,
             machine=_machine(threads, memory),
         )
-    artifact = Artifact(fitted.projectors, {}) if isinstance(fitted, Fit) else read_artifact(Path(fitted))
+    artifact = Artifact(fitted.projectors, {}) if isinstance(fitted, Fit) else read_artifact(place(fitted))
     return {
         modality: _projected(usecases.limited(artifact, modality, ranks, strengths), x, on_invalid)
         for modality, x in embeddings.items()
@@ -212,7 +213,7 @@ def run(
     """
     return usecases.run(
         _inputs(embeddings, ids, embedding_column, id_column, name),
-        Path(out),
+        place(out),
         _options(embeddings, rank, strength, max_rank, fit_items, on_invalid, report),
         overwrite=overwrite,
         machine=_machine(threads, memory),
@@ -225,9 +226,9 @@ def load(path: PathLike) -> Fit:
     Raises:
         DataError: Not there, not ours, damaged, or of a later format.
     """
-    projectors = read_artifact(Path(path)).projectors
+    projectors = read_artifact(place(path)).projectors
     try:
-        diagnostics = json.loads((Path(path) / DIAGNOSTICS).read_text(encoding="utf-8"))
+        diagnostics = json.loads((place(path) / DIAGNOSTICS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         diagnostics = {}  # a projector alone has none
     return Fit(projectors, diagnostics)
@@ -263,7 +264,7 @@ def _options(
         strength=PerModality.of(strength, read_strength, 1.0, embeddings, "strength"),
         max_rank=max_rank,
         on_invalid=on_invalid,
-        fit_items=None if fit_items is None else Path(fit_items),
+        fit_items=None if fit_items is None else place(fit_items),
         report=report,
     )
 
@@ -277,10 +278,10 @@ def _inputs(
 ) -> list[Input]:
     embedding = PerModality.of(embedding_column, str, None, embeddings, "embedding_column")
     key = PerModality.of(id_column, str, None, embeddings, "id_column")
-    files = PerModality.of(ids, Path, None, embeddings, "ids")
+    files = PerModality.of(ids, place, None, embeddings, "ids")
     names = PerModality.of(name, str, None, embeddings, "name")
     return [
-        Input(modality, Path(path), embedding[modality], key[modality], files[modality], names[modality])
+        Input(modality, place(path), embedding[modality], key[modality], files[modality], names[modality])
         for modality, path in embeddings.items()
     ]
 

@@ -27,6 +27,7 @@ from safetensors.numpy import save
 
 from clear_cli.errors import DataError
 from clear_cli.projector import Projector
+from clear_cli.remote import local_copy
 
 FORMAT = "clear_cli.projector"
 FORMAT_VERSION = 1
@@ -78,7 +79,7 @@ def read_artifact(path: Path) -> Artifact:
     if not path.is_file():
         raise DataError("no projector here", where=path, fix="clear-cli fit or clear-cli run writes one")
     try:
-        with safe_open(path, framework="numpy") as file:
+        with local_copy(path) as near, safe_open(near, framework="numpy") as file:
             header = _header(file.metadata(), path)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
     except (SafetensorError, OSError, TypeError, KeyError) as error:

@@ -37,6 +37,7 @@ from clear_cli.options import (
     Threads,
     TmpDir,
 )
+from clear_cli.remote import place
 
 if TYPE_CHECKING:
     from clear_cli.config import FitOptions, Input
@@ -138,7 +139,9 @@ def fit(
 
 @app.command()
 def apply(
-    projector: Annotated[Path, typer.Argument(help="A projector, or the output directory that holds it.")],
+    projector: Annotated[
+        Path, typer.Argument(parser=place, help="A projector, or the output directory that holds it.")
+    ],
     modality: Modalities,
     out: Out,
     rank: OtherRank = [],  # noqa: B006
@@ -182,7 +185,9 @@ def apply(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A file of embeddings, a folder of parts, or a projector.")],
+    path: Annotated[
+        Path, typer.Argument(parser=place, help="A file of embeddings, a folder of parts, or a projector.")
+    ],
     embedding_column: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column, pattern or dataset of the embeddings.")
     ] = None,
@@ -202,16 +207,16 @@ def _inputs(
 
     places = []
     for text in modality:
-        one, equals, place = text.partition("=")
-        if not equals or not place:
+        one, equals, where = text.partition("=")
+        if not equals or not where:
             raise UsageError(f'"{text}" does not say which modality it is', where="-m", fix=f"-m image={text}")
-        path, _, inside = place.partition("::")
-        places.append((one, Path(path), inside or None))
+        path, _, inside = where.partition("::")
+        places.append((one, place(path), inside or None))
     names = [one for one, _, _ in places]
     nothing: dict[str, Any] = {"plain": None, "modalities": names}
     embedding = PerModality.parse(embedding_column, str, option="--embedding-column", **nothing)
     key = PerModality.parse(id_column, str, option="--id-column", **nothing)
-    files = PerModality.parse(ids, Path, option="--ids", **nothing)
+    files = PerModality.parse(ids, place, option="--ids", **nothing)
     outputs = PerModality.parse(name, str, option="--name", **nothing)
     return [
         Input(one, path, inside or embedding[one], key[one], files[one], outputs[one]) for one, path, inside in places

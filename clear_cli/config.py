@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 from clear_cli.errors import UsageError
+from clear_cli.remote import is_remote
 from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK, RankRule
 
 T = TypeVar("T")
@@ -121,8 +122,12 @@ def check_on_invalid(value: str) -> None:
 
 def wildcard_root(path: Path) -> Path | None:
     """The folder before the first wildcard of a path; None if it has none, or if there is something of that name."""
-    first = next((i for i, part in enumerate(path.parts) if any(sign in part for sign in "*?[")), None)
-    return None if first is None or os.path.lexists(path) else Path(*path.parts[:first])
+    wild = [part for part in (path, *path.parents) if any(sign in part.name for sign in "*?[")]
+    return None if not wild or _exists(path) else wild[-1].parent
+
+
+def _exists(path: Path) -> bool:
+    return path.exists() if is_remote(path) else os.path.lexists(path)
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -165,7 +170,9 @@ class Input:
     def base_name(self) -> str:
         """Its file name in the output; for a path with wildcards, that of the folder they start from."""
         root = wildcard_root(self.path) or self.path
-        return self.name if self.name is not None else Path(os.path.abspath(root)).name  # noqa: PTH100  (a link keeps its name: resolve would follow it)
+        if self.name is not None:
+            return self.name
+        return root.name if is_remote(root) else Path(os.path.abspath(root)).name  # noqa: PTH100  (a link keeps its name: resolve would follow it)
 
 
 @dataclass(frozen=True)

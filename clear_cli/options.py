@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from clear_cli.remote import place
+
 
 class Invalid(StrEnum):
     """What rows with NaN or infinity do."""
@@ -25,7 +27,9 @@ Modalities = Annotated[
         help="Embeddings of one modality; give one for each. COLUMN (or dataset, or member) where there are several.",
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Directory to write; must not exist yet.")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", parser=place, metavar="DIR", help="Directory to write; must not exist yet.")
+]
 Rank = Annotated[
     list[str],
     typer.Option(
@@ -57,7 +61,8 @@ OutputName = Annotated[
     list[str], typer.Option("--name", metavar="NAME=FILE", help="File name in the output, where two inputs share one.")
 ]
 FitItems = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Item ids to fit on, one per line; all rows are projected.")
+    Path | None,
+    typer.Option(parser=place, metavar="FILE", help="Item ids to fit on, one per line; all rows are projected."),
 ]
 OnInvalid = Annotated[
     Invalid, typer.Option(help="Rows with NaN or infinity: stop, or leave them out of the fit and pass them through.")

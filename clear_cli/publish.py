@@ -30,6 +30,7 @@ from typing import Any, Self
 import xxhash
 
 from clear_cli.errors import OutputError, UsageError
+from clear_cli.remote import is_remote
 
 MANIFEST = "manifest.json"
 
@@ -143,13 +144,19 @@ def recover(out: Path) -> None:
 
 def refuse_overlap(out: Path, inputs: Iterable[Path]) -> None:
     """Refuse, with a UsageError, an output directory that is an input, lies inside one or holds one."""
-    target = Path(os.path.realpath(out))
+    target = _real(out)
     for path in inputs:
-        source = Path(os.path.realpath(path))
+        source = _real(path)
+        if is_remote(target) != is_remote(source):
+            continue
         if target.is_relative_to(source) or source.is_relative_to(target):
             relation = "lies inside" if target.is_relative_to(source) else "holds"
             problem = f"the output {'is' if target == source else relation} an input"
             raise UsageError(problem, where=out, fix=_FIX, input=path)
+
+
+def _real(path: Path) -> Path:
+    return path if is_remote(path) else Path(os.path.realpath(path))
 
 
 def read_manifest(out: Path) -> dict[str, Any] | None:

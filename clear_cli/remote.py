@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,3 +85,27 @@ def reachable(where: object) -> Iterator[None]:
             raise
         reason = (str(error) or type(error).__name__).partition("\n")[0]
         raise OutputError("the remote storage refuses, or cannot be reached", where=where, reason=reason) from error
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """A small file on this machine: itself, or a copy for as long as it is used."""
+    if not is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="clear-") as folder:
+        near = Path(folder) / path.name
+        near.write_bytes(path.read_bytes())
+        yield near
+
+
+@contextmanager
+def uploaded(path: Path) -> Iterator[Path]:
+    """Where to write a file that cannot be written as a stream: itself, or on this machine, from where it is sent."""
+    if not is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="clear-") as folder:
+        near = Path(folder) / path.name
+        yield near
+        path.fs.put(str(near), path.path)  # type: ignore[attr-defined]

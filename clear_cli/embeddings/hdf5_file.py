@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import h5py
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clear_cli.errors import DataError
+from clear_cli.remote import is_remote
 
 FILTERS = {
     1: "gzip",
@@ -47,7 +49,9 @@ class OpenFile:
     def __init__(self, path: Path, mode: str = "r") -> None:
         self.path = path
         self._mode = mode
-        self._fd = os.open(path, os.O_RDONLY if mode == "r" else os.O_RDWR)
+        self._far: Any = path.open("rb") if is_remote(path) else None
+        self._fd = -1 if self._far else os.open(path, os.O_RDONLY if mode == "r" else os.O_RDWR)
+        self._lock = Lock()
 
     @cached_property
     def h5(self) -> h5py.File:
@@ -56,21 +60,26 @@ class OpenFile:
         Without a cache in writing: a chunk goes to the disk at once, and a full disk is an error of the write. What
         waits in the cache for the closing of the file, when the disk is full, crashes the process at its end.
         """
-        return h5py.File(self.path, self._mode, **({} if self._mode == "r" else {"rdcc_nbytes": 0}))
+        return h5py.File(self._far or self.path, self._mode, **({} if self._mode == "r" else {"rdcc_nbytes": 0}))
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return os.fstat(self._fd).st_size
+        return int(self.path.stat().st_size) if self._far else os.fstat(self._fd).st_size
 
     def read(self, into: npt.NDArray[Any], offset: int) -> None:
         """Fill a C-contiguous array with the bytes at an offset. EOFError where there are fewer."""
         view = into.view(np.uint8).reshape(-1).data
         while view:
-            count = os.preadv(self._fd, [view], offset)
+            count = self._read_far(view, offset) if self._far else os.preadv(self._fd, [view], offset)
             if not count:
                 raise EOFError("the file became shorter while it was read")
             view, offset = view[count:], offset + count
+
+    def _read_far(self, view: memoryview, offset: int) -> int:
+        with self._lock:
+            self._far.seek(offset)
+            return int(self._far.readinto(view))
 
     def write(self, values: npt.NDArray[Any], offset: int) -> None:
         """Put the bytes of a C-contiguous array at an offset."""
@@ -85,7 +94,10 @@ class OpenFile:
             if "h5" in self.__dict__:
                 self.h5.close()
         finally:
-            os.close(self._fd)
+            if self._far:
+                self._far.close()
+            else:
+                os.close(self._fd)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,7 @@ import numpy as np
 from clear_cli.embeddings.base import Chunk, Floats
 from clear_cli.embeddings.hdf5_file import OpenFile, code_of, opened
 from clear_cli.embeddings.hdf5_layouts import Layout, Ranges
+from clear_cli.remote import is_remote, uploaded
 
 HOLE_BYTES = 64 << 10
 """Less is not worth the leap: vectors of single items share the pages of the disk with the headers between them."""
@@ -38,17 +40,20 @@ class Hdf5Sink:
     def __init__(self, source: Path, target: Path, layouts: Mapping[str, Layout]) -> None:
         self._source = source
         self._target = target
+        self._uploads = ExitStack()
         self._layouts = layouts
         self._written: Counter[str] = Counter()
 
     def __enter__(self) -> Hdf5Sink:
         with opened(self._source) as file:
             holes = _merged(np.concatenate([layout.replaced(file) for layout in self._layouts.values()]))
+        # HDF5 is written here and there, which no store can do: such a file is made on this machine first.
+        near = self._uploads.enter_context(uploaded(self._target))
         try:
-            copy_around(self._source, self._target, holes)
+            copy_around(self._source, near, holes)
         except OSError as error:
             raise error if error.filename else self._refused(error) from error
-        self._file = OpenFile(self._target, "r+")
+        self._file = OpenFile(near, "r+")
         if not all(layout.plain for layout in self._layouts.values()):
             _ = self._file.h5  # now, because modalities may be written in threads of their own
         return self
@@ -71,6 +76,7 @@ class Hdf5Sink:
         for modality, layout in self._layouts.items():
             if not failed and self._written[modality] != layout.rows:
                 raise ValueError(f"{self._written[modality]} of {layout.rows} rows of {modality} were written")
+        self._uploads.__exit__(*error)
 
     def _refused(self, error: Exception) -> OSError:
         code = code_of(error) or errno.EIO
@@ -91,8 +97,11 @@ def copy_around(source: Path, target: Path, holes: Ranges) -> int:
         How many bytes were copied.
     """
     copied, at = 0, 0
-    with source.open("rb", buffering=0) as file, target.open("wb", buffering=0) as copy:
-        size = os.fstat(file.fileno()).st_size
+    with (
+        source.open("rb") if is_remote(source) else source.open("rb", buffering=0) as file,
+        target.open("wb", buffering=0) as copy,
+    ):
+        size = file.seek(0, os.SEEK_END)
         for start, length in [*holes.tolist(), (size, 0)]:
             copied += _copy(file, copy, at, start)
             at = start + length
@@ -103,8 +112,10 @@ def copy_around(source: Path, target: Path, holes: Ranges) -> int:
 def _copy(file: BinaryIO, copy: BinaryIO, start: int, stop: int) -> int:
     """Copy the bytes from `start` to `stop`, as far as there are so many; their number."""
     at = start
-    while at < stop and (data := os.pread(file.fileno(), min(stop - at, COPY_BYTES), at)):
-        at += os.pwrite(copy.fileno(), data, at)
+    file.seek(start)
+    copy.seek(start)
+    while at < stop and (data := file.read(min(stop - at, COPY_BYTES))):
+        at += copy.write(data)
     return at - start
 
 

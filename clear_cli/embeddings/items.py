@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,17 @@ class ItemsWriter:
     def __init__(self, path: Path, id_type: pa.DataType) -> None:
         fields = [("item_id", id_type), ("modality", _NAMES), ("row", pa.int64()), ("status", _NAMES)]
         self._schema = pa.schema(fields + [(name, pa.float64()) for name in _FIGURES])
-        self._writer = table_writer(path, self._schema, repeating=["modality", "status"])
+        self._stack = ExitStack()
+        self._writer = self._stack.enter_context(table_writer(path, self._schema, repeating=["modality", "status"]))
         self._waiting: list[pa.Table] = []
 
     def __enter__(self) -> ItemsWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if error[0] is None:
-            self._write_waiting()
-        self._writer.close()
+        with self._stack:
+            if error[0] is None:
+                self._write_waiting()
 
     def write(
         self,

@@ -18,6 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clear_cli.remote import is_remote
+
 PAGE_BYTES = 512 << 10
 """Pages of this size are compressed while they are in the cache."""
 
@@ -37,7 +39,7 @@ def part_writer(path: Path, schema: pa.Schema, settings: dict[str, Any]) -> Iter
         OSError: The file cannot be written.
     """
     try:
-        with pa.OSFile(str(path), "wb") as file:
+        with pa.PythonFile(path.open("wb")) if is_remote(path) else pa.OSFile(str(path), "wb") as file:
             writer = _writer(file, schema, settings)
             try:
                 yield writer
@@ -139,6 +141,11 @@ def _reads_back(schema: pa.Schema, settings: dict[str, Any]) -> bool:
     return bool(pq.read_schema(pa.BufferReader(buffer.getvalue())).equals(schema, check_metadata=True))
 
 
-def table_writer(path: Path, schema: pa.Schema, *, repeating: list[str]) -> pq.ParquetWriter:
+@contextmanager
+def table_writer(path: Path, schema: pa.Schema, *, repeating: list[str]) -> Iterator[pq.ParquetWriter]:
     """A writer for a table of our own, of whose columns these have few different values."""
-    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating)
+    with (
+        path.open("wb") as file,
+        pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=repeating) as writer,
+    ):
+        yield writer

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from clear_cli.config import wildcard_root
 from clear_cli.embeddings import base
 from clear_cli.errors import DataError
+from clear_cli.remote import files_below, is_remote
 
 SUFFIXES = (".parquet", ".pq", ".parq")
 SIDECARS = ("_metadata", "_common_metadata")
@@ -130,13 +131,15 @@ def row_groups(parts: Sequence[Part], start: int = 0) -> Iterator[RowGroup]:
 def opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A file, open for reading. Errors as in `readable`.
 
-    Small buffered streams, for `pre_buffer` reads whole column chunks, and memory maps count as resident.
-    Checksums are verified where pages have them; that takes next to no time.
+    Small buffered streams, for `pre_buffer` reads whole column chunks, and memory maps count as resident; but a store
+    far away is asked for as much as possible at a time. Checksums are verified where pages have them; that takes next
+    to no time.
     """
-    with readable(path):
-        file = pq.ParquetFile(str(path), pre_buffer=False, buffer_size=1 << 16, page_checksum_verification=True)
-    with file:
-        yield file
+    with ExitStack() as stack:
+        with readable(path):
+            where, ahead = (stack.enter_context(path.open("rb")), True) if is_remote(path) else (str(path), False)
+            file = pq.ParquetFile(where, pre_buffer=ahead, buffer_size=1 << 16, page_checksum_verification=True)
+        yield stack.enter_context(file)
 
 
 @contextmanager
@@ -191,24 +194,32 @@ def find_files(path: Path) -> Files:
     names = [name for name in present if name.suffix in SUFFIXES and not _hidden(name)]
     if not names:
         raise DataError("no part files in this folder", where=path, expected=", ".join(f"*{s}" for s in SUFFIXES))
+    # Far away, summaries would take reading every new footer once more.
+    sidecars = [name for name in present if name.name in SIDECARS and not is_remote(path)]
     others = [
         name.as_posix()
         for name in present
         if name.suffix not in SUFFIXES and not (_hidden(name) or name.suffix == ".crc")
     ]
-    return Files(path, names, sidecars=[name for name in present if name.name in SIDECARS], others=others)
+    return Files(path, names, sidecars=sidecars, others=others)
 
 
 def _matched(pattern: Path, root: Path) -> Files:
     """The files that a pattern matches, and the part files in the folders that it matches."""
     names: set[Path] = set()
-    for found in root.glob(str(pattern.relative_to(root))):
-        name = found.relative_to(root)
+    for found in root.glob(_below(pattern, root)):
+        name = Path(_below(found, root))
         names |= {name / part for part in _listed(found) if part.suffix in SUFFIXES} if found.is_dir() else {name}
     shown = sorted((name for name in names if not _hidden(name)), key=lambda name: name.parts)
     if not shown:
         raise DataError("no file matches", where=pattern, fix="** stands for any folders, as in 'items/**/*.parquet'")
     return Files(root, shown)
+
+
+def _below(path: Path, root: Path) -> str:
+    if is_remote(path):
+        return path.path.removeprefix(root.path.rstrip("/") + "/")  # type: ignore[attr-defined,no-any-return]
+    return path.relative_to(root).as_posix()
 
 
 def _listed(root: Path) -> list[Path]:
@@ -221,6 +232,8 @@ def _listed(root: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise base.unreadable(error, error.filename) from error
 
+    if is_remote(root):
+        return sorted((Path(name) for name in files_below(root)), key=lambda name: name.parts)
     found = []
     for folder, folders, files in os.walk(root, onerror=refuse):
         folders[:] = [name for name in folders if not _hidden(Path(name))]

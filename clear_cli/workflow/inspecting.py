@@ -12,6 +12,7 @@ from clear_cli.embeddings import open_source
 from clear_cli.embeddings.base import Source
 from clear_cli.health import Floats, RepeatedRows, Status, row_hashes, row_status
 from clear_cli.impact import norm, ratio, row_norms
+from clear_cli.remote import place
 from clear_cli.subspace import cumulative_energy, energy_rank
 from clear_cli.workflow.document import SCHEMA_VERSION, plain
 from clear_cli.workflow.fitting import first_ids
@@ -34,7 +35,7 @@ def inspect(path: str | Path, *, embedding_column: str | None = None, id_column:
     Raises:
         DataError: It cannot be read.
     """
-    path = Path(path)
+    path = place(path)
     if path.suffix == ".safetensors" or (path.is_dir() and (path / PROJECTOR).exists()):
         return plain({"schema_version": SCHEMA_VERSION, "kind": "projector", **_projector(path)})  # type: ignore[no-any-return]
     source = open_source(path, modality="", embedding_column=embedding_column, id_column=id_column)

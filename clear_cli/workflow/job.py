@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clear_cli import __version__
-from clear_cli.config import Input
+from clear_cli.config import Input, wildcard_root
 from clear_cli.embeddings import open_source
 from clear_cli.embeddings.base import Source, unreadable
 from clear_cli.errors import DataError, UsageError
@@ -26,6 +26,8 @@ from clear_cli.publish import (
     refuse_overlap,
     require_free,
 )
+from clear_cli.publish_remote import RemotePublication, is_current_remote
+from clear_cli.remote import is_remote, reachable, revision
 from clear_cli.workflow.document import plain
 from clear_cli.workflow.memory import piece_bytes
 
@@ -202,7 +204,8 @@ def _fingerprint(path: Path) -> dict[str, int | str]:
 def _state(path: Path) -> Any:
     try:
         if is_remote(path):
-            return revision(path)
+            found = revision(path)
+            return found["bytes"], found["etag"]
         status = path.stat()
     except OSError as error:
         raise unreadable(error, path) from error
