@@ -19,6 +19,7 @@ from clear_cli.options import (
     FitItems,
     IdColumn,
     Ids,
+    Inspected,
     Invalid,
     Json,
     MaxRank,
@@ -31,6 +32,7 @@ from clear_cli.options import (
     Out,
     OutputName,
     Overwrite,
+    Projector,
     Quiet,
     Rank,
     Strength,
@@ -139,9 +141,7 @@ def fit(
 
 @app.command()
 def apply(
-    projector: Annotated[
-        Path, typer.Argument(parser=place, help="A projector, or the output directory that holds it.")
-    ],
+    projector: Projector,
     modality: Modalities,
     out: Out,
     rank: OtherRank = [],  # noqa: B006
@@ -185,9 +185,7 @@ def apply(
 
 @app.command()
 def inspect(
-    path: Annotated[
-        Path, typer.Argument(parser=place, help="A file of embeddings, a folder of parts, or a projector.")
-    ],
+    path: Inspected,
     embedding_column: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column, pattern or dataset of the embeddings.")
     ] = None,

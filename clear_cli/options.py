@@ -83,3 +83,9 @@ NoReport = Annotated[
 TmpDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for scratch files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
+Projector = Annotated[
+    Path, typer.Argument(parser=place, metavar="PROJECTOR", help="A projector, or the output directory that holds it.")
+]
+Inspected = Annotated[
+    Path, typer.Argument(parser=place, metavar="PATH", help="A file of embeddings, a folder of parts, or a projector.")
+]

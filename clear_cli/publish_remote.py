@@ -32,7 +32,7 @@ class RemotePublication:
         self._published = False
 
     def __enter__(self) -> Self:
-        with reachable(self._out):
+        with reachable(self._out, OSError):
             check_remote(self._out, overwrite=self._overwrite)
             replaces = read_manifest(self._out) is not None
         beside = self._out.parent / f".{self._out.name}.{secrets.token_hex(4)}.partial"
@@ -50,7 +50,7 @@ class RemotePublication:
         Raises:
             OutputError: The store refuses, or cannot be reached.
         """
-        with reachable(self._out):
+        with reachable(self._out, OSError):
             if self.path is not self._out:
                 self._replace()
             written = {name: revision(path) for name, path in files_below(self._out).items()}

@@ -40,7 +40,7 @@ def place(text: str | Path) -> Path:
         importlib.import_module(DRIVERS.get(scheme, "fsspec"))
         from upath import UPath
 
-        path: Path = UPath(text)  # does what a Path does, and is none
+        path: Any = UPath(text)  # does what a Path does, and is none
     except ImportError as error:
         raise UsageError(
             f"{scheme}:// needs a library that is not installed: {error.name}",
@@ -50,7 +50,7 @@ def place(text: str | Path) -> Path:
     except ValueError as error:
         known = ", ".join(f"{one}://" for one in DRIVERS)
         raise UsageError(f"there is no way to reach {scheme}://", where=text, known=known) from error
-    return path
+    return path  # type: ignore[no-any-return]
 
 
 def is_remote(path: Path) -> bool:
@@ -74,14 +74,14 @@ def files_below(folder: Path) -> dict[str, Path]:
 
 
 @contextmanager
-def reachable(where: object) -> Iterator[None]:
-    """Turn what the libraries of a store raise into an OutputError that says so."""
+def reachable(where: object, *also: type[Exception]) -> Iterator[None]:
+    """Turn what the libraries of a store raise of their own, and `also`, into an OutputError that says so."""
     try:
         yield
-    except (ClearError, OSError):
+    except ClearError:
         raise
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in SDKS:
+        if not isinstance(error, also) and type(error).__module__.partition(".")[0] not in SDKS:
             raise
         reason = (str(error) or type(error).__name__).partition("\n")[0]
         raise OutputError("the remote storage refuses, or cannot be reached", where=where, reason=reason) from error
@@ -95,7 +95,8 @@ def local_copy(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="clear-") as folder:
         near = Path(folder) / path.name
-        near.write_bytes(path.read_bytes())
+        with reachable(path):
+            near.write_bytes(path.read_bytes())
         yield near
 
 

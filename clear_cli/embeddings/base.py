@@ -180,7 +180,8 @@ ID_NAMES = ("item_id", "itemid", "item", "id", "ids", "item_ids", "product_id", 
 
 def unreadable(error: OSError, where: object) -> DataError:
     """The error for a file that the system does not let us read."""
-    return DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=where)
+    reason = "no such file or directory" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+    return DataError(f"cannot read the file: {reason.lower()}", where=where)
 
 
 def shown(names: Sequence[str], most: int = 20) -> str:

@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from clear_cli.embeddings.base import Chunk, Floats
 from clear_cli.embeddings.hdf5_file import OpenFile, code_of, opened
 from clear_cli.embeddings.hdf5_layouts import Layout, Ranges
-from clear_cli.remote import is_remote, uploaded
+from clear_cli.remote import uploaded
 
 HOLE_BYTES = 64 << 10
 """Less is not worth the leap: vectors of single items share the pages of the disk with the headers between them."""
@@ -66,7 +66,7 @@ class Hdf5Sink:
             raise self._refused(error) from error
         self._written[modality] += len(chunk)
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         failed = error[0] is not None
         try:
             self._file.close()
@@ -97,10 +97,7 @@ def copy_around(source: Path, target: Path, holes: Ranges) -> int:
         How many bytes were copied.
     """
     copied, at = 0, 0
-    with (
-        source.open("rb") if is_remote(source) else source.open("rb", buffering=0) as file,
-        target.open("wb", buffering=0) as copy,
-    ):
+    with source.open("rb") as file, target.open("wb", buffering=0) as copy:
         size = file.seek(0, os.SEEK_END)
         for start, length in [*holes.tolist(), (size, 0)]:
             copied += _copy(file, copy, at, start)

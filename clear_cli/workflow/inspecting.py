@@ -12,7 +12,7 @@ from clear_cli.embeddings import open_source
 from clear_cli.embeddings.base import Source
 from clear_cli.health import Floats, RepeatedRows, Status, row_hashes, row_status
 from clear_cli.impact import norm, ratio, row_norms
-from clear_cli.remote import place
+from clear_cli.remote import place, reachable
 from clear_cli.subspace import cumulative_energy, energy_rank
 from clear_cli.workflow.document import SCHEMA_VERSION, plain
 from clear_cli.workflow.fitting import first_ids
@@ -36,6 +36,11 @@ def inspect(path: str | Path, *, embedding_column: str | None = None, id_column:
         DataError: It cannot be read.
     """
     path = place(path)
+    with reachable(path):
+        return _inspect(path, embedding_column, id_column)
+
+
+def _inspect(path: Path, embedding_column: str | None, id_column: str | None) -> dict[str, Any]:
     if path.suffix == ".safetensors" or (path.is_dir() and (path / PROJECTOR).exists()):
         return plain({"schema_version": SCHEMA_VERSION, "kind": "projector", **_projector(path)})  # type: ignore[no-any-return]
     source = open_source(path, modality="", embedding_column=embedding_column, id_column=id_column)
