@@ -34,7 +34,7 @@ MAX_EXPONENT = 48
 class ParallelMap(Protocol):
     """`map`, or the `map` of an executor."""
 
-    def __call__(self, function: Callable[[int], None], items: Iterable[int], /) -> Iterable[None]:
+    def __call__(self, function: Callable[[int], None], items: list[int], /) -> Iterable[None]:
         """Call the function with each item."""
         ...
 

@@ -6,7 +6,7 @@ Order is kept everywhere, so a result never depends on the number of threads.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Thread
@@ -53,6 +53,19 @@ class Prefetch(Iterator[T]):
         """Make no further items, and let their maker clean up."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         getattr(self._items, "close", lambda: None)()
+
+
+def shared_out(pool: ThreadPoolExecutor, workers: int) -> Callable[[Callable[[T], None], Sequence[T]], Iterable[None]]:
+    """A `map` that gives each worker its share of the items at once: handing over takes longer than a short task."""
+
+    def spread(function: Callable[[T], None], items: Sequence[T]) -> Iterable[None]:
+        def work(share: Sequence[T]) -> None:
+            for item in share:
+                function(item)
+
+        return pool.map(work, [share for i in range(workers) if (share := items[i::workers])])
+
+    return spread
 
 
 def background(function: Callable[[], T]) -> Callable[[], T]:

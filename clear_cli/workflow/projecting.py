@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Generator
-from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from clear_cli.projector import Projector
 from clear_cli.workflow.reading import non_finite
 
 PART_ROWS = 256
-"""Rows projected by one call, counted from the start of a chunk: fixed, so that results do not depend on threads."""
+"""Rows projected by one call, counted from the start of a chunk: what fits in the cache of a core."""
 
 EXTREMES = 10
 """Rows listed as most and as least affected."""
@@ -81,19 +81,21 @@ def project(
     projector: Projector,
     sink: Sink,
     register: Register | None,
-    pool: Executor,
+    gate: AbstractContextManager[Any],
     *,
     part_of: PartOf,
     on_invalid: OnInvalid,
 ) -> Generator[int, None, Outcome]:
     """Write a modality again with projected embeddings, a chunk at each step.
 
+    Decoding and projecting go on ahead in one thread, the writing behind in another.
+
     Args:
         source: The modality as it is.
         projector: Its projector.
         sink: Writes its container; open, and closed by who opened it.
         register: Takes the figures of every row; None to measure none.
-        pool: Runs the parts of a chunk. BLAS must be limited to one thread.
+        gate: Held while a chunk is projected: it limits how many are at a time. BLAS must be limited to one thread.
         part_of: Tells what part usable rows had in the fit.
         on_invalid: What rows with NaN or infinity do.
 
@@ -109,9 +111,14 @@ def project(
     name = projector.modality
     outcome = Outcome(impact=None if register is None else Impact(source.dim))
     ids_of = None if register is None else ids_in_step(source, register.id_type)
-    with behind(sink.write) as write, Prefetch(source.chunks()) as chunks:
-        for chunk in chunks:
-            done = _projected(chunk, projector, pool, measure=register is not None)
+
+    def projected(chunk: Chunk) -> _Projected:
+        with gate:
+            return _projected(chunk, projector, measure=register is not None)
+
+    with behind(sink.write) as write, Prefetch(map(projected, source.chunks())) as ready:
+        for done in ready:
+            chunk = done.chunk
             bad = np.flatnonzero(done.status == Status.NON_FINITE)
             if len(bad) and on_invalid == "error":
                 raise non_finite(name, chunk.start + int(bad[0]), source.path)
@@ -126,7 +133,7 @@ def project(
                 outcome.by_status[Status(status).label] += int(rows)
             if register is not None and ids_of is not None:
                 ids = ids_of(chunk.start, len(chunk))
-                _account(outcome, chunk, done, usable, ids)
+                _account(outcome, done, usable, ids)
                 register.items.write(name, ids, chunk.start, done.status, done.figures)
             yield len(chunk)
     return outcome
@@ -136,18 +143,19 @@ def project(
 class _Projected:
     """A chunk, projected and measured; figures are NaN for rows without usable values."""
 
+    chunk: Chunk
     y: Floats
     status: Statuses
     zeroed: Mask
     figures: dict[str, npt.NDArray[np.float64]]
 
 
-def _projected(chunk: Chunk, projector: Projector, pool: Executor, *, measure: bool) -> _Projected:
+def _projected(chunk: Chunk, projector: Projector, *, measure: bool) -> _Projected:
     y = np.empty_like(chunk.embeddings)
     status = np.empty(len(chunk), dtype=np.uint8)
     zeroed = np.empty(len(chunk), dtype=np.bool_)
-
-    def part(start: int) -> dict[str, npt.NDArray[np.float64]]:
+    figures = []
+    for start in range(0, len(chunk), PART_ROWS):
         rows = slice(start, start + PART_ROWS)
         x = chunk.embeddings[rows]
         status[rows] = row_status(x)
@@ -159,26 +167,26 @@ def _projected(chunk: Chunk, projector: Projector, pool: Executor, *, measure: b
         except DataError as error:
             raise DataError(error.problem, where=chunk.where, fix=error.fix) from error
         zeroed[rows] = after == Status.MISSING
-        if not measure:
-            return {}
-        with np.errstate(invalid="ignore"):
-            return row_figures(projector, x, y[rows])
-
-    figures = list(pool.map(part, range(0, max(len(chunk), 1), PART_ROWS)))
-    return _Projected(y, status, zeroed, {key: np.concatenate([part[key] for part in figures]) for key in figures[0]})
+        if measure:
+            with np.errstate(invalid="ignore"):
+                figures.append(row_figures(projector, x, y[rows]))
+    joined = {key: np.concatenate([part[key] for part in figures]) for key in figures[0]} if figures else {}
+    return _Projected(chunk, y, status, zeroed, joined)
 
 
-def _account(outcome: Outcome, chunk: Chunk, done: _Projected, usable: Mask, ids: pa.Array) -> None:
+def _account(outcome: Outcome, done: _Projected, usable: Mask, ids: pa.Array) -> None:
     """Add a chunk to the outcome. `usable` rows hold data; placeholders are projected but say nothing about items."""
     assert outcome.impact is not None
     figures = {key: values[usable] for key, values in done.figures.items()}
     chosen = slice(None) if usable.all() else usable
-    outcome.impact.add(chunk.embeddings[chosen], done.y[chosen], figures)
+    outcome.impact.add(done.chunk.embeddings[chosen], done.y[chosen], figures)
     rows, removed = np.flatnonzero(usable), figures["removed"]
     order = np.argsort(removed, kind="stable")
     for kept, candidates, sign in (
         (outcome.least, order[:EXTREMES], 1),
         (outcome.most, order[::-1][:EXTREMES], -1),
     ):
-        found = [Extreme(float(removed[i]), chunk.start + int(rows[i]), ids[int(rows[i])].as_py()) for i in candidates]
+        found = [
+            Extreme(float(removed[i]), done.chunk.start + int(rows[i]), ids[int(rows[i])].as_py()) for i in candidates
+        ]
         kept[:] = heapq.nsmallest(EXTREMES, [*kept, *found], key=lambda one: (sign * one.removed, one.row))

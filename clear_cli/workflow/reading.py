@@ -18,8 +18,8 @@ from clear_cli.embeddings.stream import Aligned, Block
 from clear_cli.errors import DataError
 from clear_cli.health import Floats, Hashes, Mask, RepeatedRows, Status, pair_hashes, row_hashes, row_status
 from clear_cli.machine import Machine
-from clear_cli.moments import CrossMoments
-from clear_cli.parallel import Prefetch
+from clear_cli.moments import CrossMoments, ParallelMap
+from clear_cli.parallel import Prefetch, shared_out
 from clear_cli.sample import Sample
 
 
@@ -70,13 +70,14 @@ class Reading:
         Raises:
             DataError: Rows that are not finite, unless they are to be kept.
         """
+        parallel: ParallelMap = shared_out(pool, machine.threads)
         with (
             machine.progress.stage(stage, self.alignment.items) as advance,
             closing(aligned.blocks()) as blocks,
             Prefetch(map(self._look_at, blocks)) as seen,
         ):
             for one in seen:
-                self._accumulate(one, pool)
+                self._accumulate(one, parallel)
                 advance(one.block.items.stop - one.block.items.start)
 
     def placeholders(self) -> dict[str, Hashes]:
@@ -102,7 +103,7 @@ class Reading:
             self.usable[block.items] |= usable[name] * self.usable.dtype.type(self.bits[name])
         return _Seen(block, hashes, usable)
 
-    def _accumulate(self, seen: _Seen, pool: ThreadPoolExecutor) -> None:
+    def _accumulate(self, seen: _Seen, parallel: ParallelMap) -> None:
         items, rows = seen.block.items, seen.block.rows
         for a, b in self.moments:
             complete = seen.usable[a] & seen.usable[b]
@@ -110,7 +111,7 @@ class Reading:
                 complete &= self.alignment.fit[items]
             x, y = _selected(rows[a], complete), _selected(rows[b], complete)
             contents = pair_hashes(seen.hashes[a][complete], seen.hashes[b][complete])
-            self.moments[a, b].update(x, y, contents, parallel=pool.map)
+            self.moments[a, b].update(x, y, contents, parallel=parallel)
             if self.samples:
                 self.samples[a, b].update(x, y, self.alignment.hashes(items)[complete])
 

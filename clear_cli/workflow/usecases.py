@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
 import numpy as np
@@ -196,11 +196,10 @@ def _write_embeddings(
     outcomes: dict[str, Outcome] = {}
     with (
         threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(job.machine.threads) as pool,
         job.machine.progress.stage("writing", sum(source.rows for source in rows.values())) as advance,
         ExitStack() as running,
     ):
-        register = None
+        gate, register = BoundedSemaphore(job.machine.threads), None
         if options.report:
             id_type = table_id_type(job.sources.values())
             register = Register(running.enter_context(ItemsWriter(staging / ITEMS, id_type)), id_type)
@@ -217,7 +216,7 @@ def _write_embeddings(
                     projectors[name],
                     sinks[name],
                     register,
-                    pool,
+                    gate,
                     part_of=parts[name],
                     on_invalid=options.on_invalid,
                 ),
