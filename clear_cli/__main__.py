@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import sys
 from types import FrameType
@@ -24,7 +23,6 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 def _spare_memory() -> None:
     """Let freed blocks go back to the system: glibc and Arrow keep them per thread, several hundred MB in a run."""
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 2)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating[Any]]
 
-BUFFER_ROWS = 256
+BUFFER_ROWS = 512
 """Enough for BLAS to run at its full rate, few enough for its cache."""
 
 

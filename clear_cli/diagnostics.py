@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 from clear_cli.impact import norm, ratio
 from clear_cli.moments import CrossMoments
@@ -73,7 +72,7 @@ class Shared:
         self._cuts = tuple(float(np.finfo(x.dtype).eps) ** 2 for x in (a, b))
         means = tuple(x.mean(axis=0, dtype=np.float64) for x in (a, b))
         self.c, self.s_a, self.s_b, self._squares = _second_moments(a, b, means)
-        self._spectra = [scipy.linalg.eigh(s, check_finite=False) for s in (self.s_a, self.s_b)]
+        self._spectra = [np.linalg.eigh(s) for s in (self.s_a, self.s_b)]
 
     @property
     def shared_norm(self) -> float:
@@ -99,7 +98,7 @@ class Shared:
         w_a, w_b = self._whiteners()
         if not w_a.size or not w_b.size:
             return np.empty(0)
-        correlations: Float64 = np.clip(scipy.linalg.svdvals(w_a.T @ self.c @ w_b), 0.0, 1.0)
+        correlations: Float64 = np.clip(np.linalg.svd(w_a.T @ self.c @ w_b, compute_uv=False), 0.0, 1.0)
         return correlations
 
     def linear_r2(self) -> tuple[float | None, float | None]:
@@ -175,6 +174,8 @@ def _second_moments(
     a: Floats, b: Floats, means: tuple[Float64, ...]
 ) -> tuple[Float64, Float64, Float64, tuple[Float64, Float64]]:
     """C, S_a, S_b and the squared centred norms of the rows of each side, in float64, block by block."""
+    from scipy.linalg.blas import dsyrk  # slow to import
+
     n = max(len(a) - 1, 1)
     c = np.zeros((a.shape[1], b.shape[1]))
     s_a, s_b = (np.zeros((x.shape[1],) * 2, order="F") for x in (a, b))
@@ -184,8 +185,8 @@ def _second_moments(
         x, y = a[rows] - means[0], b[rows] - means[1]
         c += x.T @ y
         # Half of a symmetric product is enough.
-        s_a = scipy.linalg.blas.dsyrk(1.0, x.T, 1.0, s_a, lower=1, overwrite_c=1)
-        s_b = scipy.linalg.blas.dsyrk(1.0, y.T, 1.0, s_b, lower=1, overwrite_c=1)
+        s_a = dsyrk(1.0, x.T, 1.0, s_a, lower=1, overwrite_c=1)
+        s_b = dsyrk(1.0, y.T, 1.0, s_b, lower=1, overwrite_c=1)
         squares[0][rows], squares[1][rows] = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
     s_a, s_b = (np.tril(s) + np.tril(s, -1).T for s in (s_a, s_b))
     return c / n, s_a / n, s_b / n, squares

@@ -25,11 +25,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import Any, Self
 
 import xxhash
 
 from clear_cli.errors import OutputError, UsageError
+from clear_cli.parallel import background
 from clear_cli.remote import is_remote
 
 MANIFEST = "manifest.json"
@@ -64,9 +66,11 @@ class Publication:
             self._target.parent.mkdir(parents=True, exist_ok=True)
             self._workspace, self._lock = _make_workspace(self._target.parent, self._target.name)
             self.path = self._workspace / "new"
+            self._settling = _Settling(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._settling.quit()
         with _reported(self._out):
             _discard(self._workspace, self._lock, self._target)
 
@@ -79,9 +83,13 @@ class Publication:
             OutputError: The disk refuses, or another run has published to the target meanwhile.
         """
         with _reported(self._out):
-            whole, text = manifest_of(manifest, _fingerprints(self.path))
+            fingerprints = background(lambda: _fingerprints(self.path))
+            self._settling.stop()
+            for path in self.path.rglob("*"):
+                _sync(path)
+            whole, text = manifest_of(manifest, fingerprints())
             (self.path / MANIFEST).write_bytes(text)
-            for path in (self.path, *self.path.rglob("*")):
+            for path in (self.path / MANIFEST, self.path):
                 _sync(path)
             self._put_in_place()
             _sync(self._target.parent)
@@ -103,6 +111,38 @@ class Publication:
                 raise
             problem = "another run has published to the output directory meanwhile"
             raise OutputError(problem, where=self._out, fix=f"run again, or {_FIX}") from error
+
+
+class _Settling:
+    """Sends files to the disk while they are written, so that at the end nearly everything is there.
+
+    Args:
+        folder: Whose files, and those below it.
+    """
+
+    SECONDS = 0.25
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ended = Event()
+        self._finished = background(self._work)
+
+    def stop(self) -> None:
+        """End it. Raises what the disk said meanwhile, for it says so once."""
+        self._ended.set()
+        self._finished()
+
+    def quit(self) -> None:
+        """End it, whatever the disk said."""
+        with suppress(OSError):
+            self.stop()
+
+    def _work(self) -> None:
+        while not self._ended.wait(self.SECONDS):
+            for path in self._folder.rglob("*"):
+                with suppress(FileNotFoundError):  # it was there a moment ago
+                    if path.is_file():
+                        _sync(path)
 
 
 def check_target(out: Path, *, overwrite: bool) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 from clear_cli.errors import UsageError
 from clear_cli.moments import CrossMoments
@@ -199,9 +198,11 @@ def _svd(c: Float64) -> tuple[Float64, Float64, Float64]:
     exponent = int(np.frexp(largest)[1]) if largest else 0
     scaled = np.ldexp(c, -exponent)
     try:
-        u, sigma, vt = scipy.linalg.svd(scaled, full_matrices=False, check_finite=False)
-    except scipy.linalg.LinAlgError:
+        u, sigma, vt = np.linalg.svd(scaled, full_matrices=False)
+    except np.linalg.LinAlgError:
         # Divide and conquer fails on rare matrices; plain QR iteration is slower and does not.
+        import scipy.linalg  # slow to import
+
         u, sigma, vt = scipy.linalg.svd(scaled, full_matrices=False, check_finite=False, lapack_driver="gesvd")
     return u, np.ldexp(sigma, exponent), vt
 

@@ -40,7 +40,7 @@ class ArrayRows:
             raise DataError(f"{len(self._ids):,} ids do not fit {len(x):,} rows", where=self.path)
         self.rows, self.dim = self._x.shape
         self.notes: list[str] = []
-        self.held_bytes = 0
+        self.held_bytes, self.costly = 0, False
         self.dtype = self._x.dtype
         self.id_kind: IdKind = (
             "row" if self._ids is None else "integer" if pa.types.is_integer(self._ids.type) else "string"

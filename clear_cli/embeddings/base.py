@@ -89,6 +89,8 @@ class Rows(Protocol):
     dim: int
     dtype: np.dtype[Any]
     id_kind: IdKind
+    costly: bool
+    """Whether reading is more than copying, so that rows are worth keeping in memory for a second reading."""
     held_bytes: int
     """What a sink collects of the embeddings before it writes them: the largest row group, or 0."""
     notes: list[str]

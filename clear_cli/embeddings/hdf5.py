@@ -57,6 +57,7 @@ class Hdf5Source:
                     f'--id-column does not apply to "{self._layout.name}": the names of the datasets are the ids',
                     where=path,
                 )
+            self.costly = not self._layout.plain
             self._others = contents.others(self._layout)
         self.beside(())
         self.rows, self.dim = self._layout.rows, self._layout.dim

@@ -21,6 +21,7 @@ class Kept:
     def __init__(self, source: Rows, budget: int) -> None:
         self.path, self.rows, self.dim, self.dtype = source.path, source.rows, source.dim, source.dtype
         self.id_kind, self.held_bytes, self.notes = source.id_kind, source.held_bytes, source.notes
+        self.costly = source.costly
         self._source, self._room = source, budget
         self._chunks: deque[Chunk] = deque()
         self._stop = 0

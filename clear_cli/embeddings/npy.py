@@ -56,7 +56,7 @@ class NpySource:
                 supported="two dimensions (items, dimensions) of float16, float32 or float64",
             )
         self.rows, self.dim = array.shape
-        self.held_bytes = 0
+        self.held_bytes, self.costly = 0, False
         self.dtype: np.dtype[Any] = array.dtype.newbyteorder("=")
         self._block = max(min(CHUNK_BYTES // (self.dim * self.dtype.itemsize), BLOCK_ROWS), 1)
         self._ids = None if ids is None else open_ids(ids)

@@ -74,6 +74,7 @@ class ParquetSource:
         self.embedding = self._measured(embedding)
         self.dim, self.dtype = self.embedding.dim, self.embedding.dtype
         self.id_kind: IdKind = "integer" if base.id_kind_of(self._id_type) == "integer" else "string"
+        self.costly = True
         self.held_bytes = min(piece_bytes, max(size for part in self.parts for size in part.sizes))
         self.notes = self._notes()
 

@@ -90,7 +90,7 @@ def budget(sources: Mapping[str, Rows], alignment: Alignment, granted: int, *, r
 
 def kept_rows(sources: Mapping[str, Rows], kept: int) -> dict[str, Kept]:
     """The sources, each with its share of the memory for rows that are kept."""
-    sizes = {name: _bytes(source) for name, source in sources.items()}
+    sizes = {name: _bytes(source) if source.costly else 0 for name, source in sources.items()}
     total = max(sum(sizes.values()), 1)
     return {name: Kept(source, kept * sizes[name] // total) for name, source in sources.items()}
 

@@ -23,7 +23,7 @@ from clear_cli.parallel import Prefetch, behind
 from clear_cli.projector import Projector
 from clear_cli.workflow.reading import non_finite
 
-PART_ROWS = 256
+PART_ROWS = 512
 """Rows projected by one call, counted from the start of a chunk: what fits in the cache of a core."""
 
 EXTREMES = 10
