@@ -1,14 +1,28 @@
-"""Embeddings in containers: one module per format, behind the protocols of `base`."""
+"""Embeddings in containers: one family of modules per format, behind the protocols of `base`."""
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from clear_cli.config import wildcard_root
 from clear_cli.embeddings.base import PIECE_BYTES, Source, unreadable
 from clear_cli.errors import DataError, UsageError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
+SUPPORTED = "Parquet (a file or a folder of parts), HDF5, NPY (a file or a folder), NPZ, .itememb"
+
+OPTIONS = {
+    "parquet": ("--embedding-column", "--id-column"),
+    "hdf5": ("--embedding-column", "--id-column"),
+    "npy": ("--ids",),
+    "npz": ("--embedding-column", "--id-column", "--ids"),
+    "npy items": (),
+    "npy shards": ("--id-column", "--ids"),
+    "itememb": ("--embedding-column", "--id-column"),
+}
+"""What may be said about a container, besides where it is."""
 
 
 def open_source(
@@ -29,57 +43,88 @@ def open_source(
         DataError: No such file, not a container we read, or no embeddings in it.
     """
     container = container_of(path)
+    columns: dict[str, Any] = {"embedding_column": embedding_column, "id_column": id_column}
+    given = {"--embedding-column": embedding_column, "--id-column": id_column, "--ids": ids}
+    for option, value in given.items():
+        if value is not None and option not in OPTIONS[container]:
+            raise _useless(option, container, modality, path)
+    # Imported where they are needed: h5py alone takes a tenth of a second.
     if container == "npy":
         from clear_cli.embeddings.npy import NpySource
 
-        for option, value in (("--embedding-column", embedding_column), ("--id-column", id_column)):
-            if value is not None:
-                raise UsageError(f"{option} does not apply to NPY, which has no columns", where=path)
         return NpySource(path, modality=modality, ids=ids)
-    if ids is not None:
-        raise UsageError(
-            "--ids is for NPY files; this container has its ids inside",
-            where=path,
-            fix=f"--id-column {modality}=NAME",
-        )
+    if container == "npz":
+        from clear_cli.embeddings.npz import NpzSource
+
+        return NpzSource(path, modality=modality, ids=ids, **columns)
+    if container == "npy items":
+        from clear_cli.embeddings.npy_folder import ItemFolder
+
+        return ItemFolder(path, modality=modality)
+    if container == "npy shards":
+        from clear_cli.embeddings.npy_folder import ShardFolder
+
+        return ShardFolder(path, modality=modality, ids=ids, id_column=id_column)
+    if container == "itememb":
+        from clear_cli.embeddings.itememb import ItemembSource
+
+        return ItemembSource(path, modality=modality, **columns)
     if container == "hdf5":
         from clear_cli.embeddings.hdf5 import Hdf5Source
 
-        return Hdf5Source(path, modality=modality, embedding_column=embedding_column, id_column=id_column)
+        return Hdf5Source(path, modality=modality, **columns)
     from clear_cli.embeddings.parquet import ParquetSource
 
-    return ParquetSource(
-        path,
-        modality=modality,
-        embedding_column=embedding_column,
-        id_column=id_column,
-        piece_bytes=piece_bytes,
-    )
+    return ParquetSource(path, modality=modality, piece_bytes=piece_bytes, **columns)
 
 
 def container_of(path: Path) -> str:
-    """`parquet`, `hdf5` or `npy`.
+    """The kind of container, one of OPTIONS.
 
     Raises:
         DataError: No such file, or none of these.
     """
-    if path.is_dir() or wildcard_root(path) is not None:
+    if wildcard_root(path) is not None:
         return "parquet"
+    if path.is_dir():
+        return _folder(path)
     try:
         with path.open("rb") as file:
-            magic = file.read(8)
+            head = file.read(1 << 12)
             # HDF5 may have a block of the user's own in front, of 512 bytes or a power of two more.
             user_block = any(file.seek(512 << i) and file.read(8) == HDF5 for i in range(12))
     except OSError as error:
         raise unreadable(error, path) from error
-    if magic.startswith(b"PAR1"):
-        return "parquet"
-    if magic == HDF5 or user_block:
+    magics = {b"PAR1": "parquet", HDF5: "hdf5", b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
+    found = next((name for magic, name in magics.items() if head.startswith(magic)), None)
+    if found is None and user_block:
         return "hdf5"
-    if magic.startswith(b"\x93NUMPY"):
-        return "npy"
-    raise DataError(
-        "not a file of embeddings" if magic else "the file is empty",
-        where=path,
-        supported="Parquet (a file or a folder of parts), HDF5, NPY",
-    )
+    if found is None and b":float_seq" in head.partition(b"\n")[0]:
+        return "itememb"
+    if found is None:
+        problem = "not a file of embeddings" if head else "the file is empty"
+        raise DataError(problem, where=path, supported=SUPPORTED)
+    return found
+
+
+def _folder(path: Path) -> str:
+    """What a folder holds: its first files say it, for there may be millions."""
+    names = [entry.name for entry in islice(path.iterdir(), 1000)]
+    arrays = [name for name in names if name.endswith(".npy")]
+    parts = [name for name in names if name.endswith((".parquet", ".pq", ".parq"))]
+    if not arrays:
+        return "parquet"
+    if parts:
+        raise DataError("the folder holds both NPY and Parquet files", where=path, npy=min(arrays), parquet=min(parts))
+    from clear_cli.embeddings.npy_array import read_header
+
+    shape = read_header(path / min(arrays)).shape
+    return "npy items" if len(shape) == 1 or (len(shape) == 2 and shape[0] == 1) else "npy shards"
+
+
+def _useless(option: str, container: str, modality: str, path: Path) -> UsageError:
+    kind = {"npy": "NPY", "npy items": "a folder of NPY files", "npy shards": "NPY shards"}.get(container, container)
+    if option == "--ids":
+        fix = f"--id-column {modality}=NAME" if OPTIONS[container] else "name the files by their ids"
+        return UsageError("--ids is for NPY files; this container has its ids inside", where=path, fix=fix)
+    return UsageError(f"{option} does not apply to {kind}, which has no columns", where=path)

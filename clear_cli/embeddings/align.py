@@ -27,7 +27,7 @@ from clear_cli.embeddings.ids import (
     read_keys,
     refuse_duplicates,
 )
-from clear_cli.embeddings.npy import open_ids
+from clear_cli.embeddings.npy_ids import open_ids
 from clear_cli.errors import DataError
 from clear_cli.health import Hashes, mix
 

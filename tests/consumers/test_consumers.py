@@ -160,7 +160,6 @@ class TestEmbeddingReader:
         assert after.facts == {"count": 200, "dimension": 24, "bytes": 96}
         assert_projected(after.embeddings, some.image, found.expected)
 
-    @pytest.mark.xfail(reason="folders of NPY shards are not read yet", raises=AssertionError, strict=False)
     def test_clip_retrieval_pairs_shards_with_metadata(self, find: Find, tmp_path: Path) -> None:
         some, clip = items(), tmp_path / "clip"
         some = Items(some.ids, some.image.astype(np.float16), some.text)
@@ -222,14 +221,8 @@ class TestSpark:
         "name",
         [
             "array",
-            pytest.param(
-                "vector",
-                marks=pytest.mark.xfail(reason="ML vectors are not read yet", raises=AssertionError, strict=False),
-            ),
-            pytest.param(
-                "partitioned",
-                marks=pytest.mark.xfail(reason="partitions are not read yet", raises=AssertionError, strict=False),
-            ),
+            "vector",
+            "partitioned",
         ],
     )
     def test_a_folder_has_the_same_schema_and_rows(

@@ -55,7 +55,6 @@ def test_mmrec_finds_the_features_of_every_item_in_its_row(tmp_path: Path, image
 
 
 @pytest.mark.parametrize("leading", [(), (1,)], ids=["vectors", "matrices of one row"])
-@pytest.mark.xfail(reason="folders of a file per item are not read yet", raises=AssertionError, strict=False)
 def test_elliot_finds_a_file_for_every_item(tmp_path: Path, leading: tuple[int, ...]) -> None:
     numbers = [int(one) for one in np.random.default_rng(2).permutation(5_000)[:200]]
     some = items(ids=[str(one) for one in numbers])
@@ -77,7 +76,6 @@ def test_elliot_finds_a_file_for_every_item(tmp_path: Path, leading: tuple[int, 
         assert_projected(after, before, projected(embeddings, before, modality))
 
 
-@pytest.mark.xfail(reason=".itememb files are not read yet", raises=AssertionError, strict=False)
 def test_recbole_finds_the_vector_of_every_token(tmp_path: Path) -> None:
     some = items()
     inputs = {

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clear_cli.embeddings import npy
+from clear_cli.embeddings import npy, npy_array
 from clear_cli.embeddings.base import Chunk
 from clear_cli.embeddings.npy import NpySource
 from clear_cli.errors import DataError
@@ -42,7 +42,9 @@ def id_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 20 rows of X."""
-    monkeypatch.setattr(npy, "BLOCK_BYTES", 20 * DIM * 4)
+    monkeypatch.setattr(npy, "CHUNK_BYTES", 20 * DIM * 4)
+    monkeypatch.setattr(npy, "ID_ROWS", 20)
+    monkeypatch.setattr(npy_array, "COLUMN_BYTES", 1)
 
 
 def opened(path: Path, x: Any = None, ids: Path | None = None) -> NpySource:
@@ -84,7 +86,7 @@ class TestReading:
         assert [(chunk.start, len(chunk)) for chunk in chunks] == [(0, 20), (20, 20), (40, 10)]
         np.testing.assert_array_equal(np.concatenate([chunk.embeddings for chunk in chunks]), X)
         assert [chunk.where for chunk in chunks][1] == f"{path}, rows 20 to 39"
-        assert all(chunk.null is None and chunk.ids is None for chunk in chunks)
+        assert all(chunk.null is None and chunk.holes is None for chunk in chunks)
         assert (source.rows, source.dim, source.dtype, source.id_kind) == (ROWS, DIM, np.float32, "row")
         assert list(source.ids()) == []
         assert source.files() == [path]
@@ -116,19 +118,30 @@ class TestReading:
     def test_no_more_than_two_blocks_are_in_memory(
         self, path: Path, monkeypatch: pytest.MonkeyPatch, order: Any
     ) -> None:
-        monkeypatch.setattr(npy, "BLOCK_BYTES", 1 << 18)
+        monkeypatch.setattr(npy, "CHUNK_BYTES", 1 << 18)
+        monkeypatch.setattr(npy_array, "COLUMN_BYTES", 1 << 18)
         x = np.zeros((200_000, DIM), np.float32, order)
         chunks = opened(path, x).chunks()
-        with at_most(3 << 18):
+        with at_most(4 << 18):
             assert sum(len(chunk) for chunk in chunks) == len(x)
 
     def test_wide_rows_come_one_by_one(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(npy, "BLOCK_BYTES", 4)
+        monkeypatch.setattr(npy, "CHUNK_BYTES", 4)
         assert {len(chunk) for chunk in opened(path, X).chunks()} == {1}
 
-    def test_narrow_rows_are_limited_by_their_ids(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(npy, "BLOCK_ROWS", 30)
-        assert [len(chunk) for chunk in opened(path, X).chunks()] == [30, 20]
+    def test_reading_can_begin_at_any_chunk(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(npy, "CHUNK_BYTES", 20 * DIM * 4)
+        for order in "CF":
+            source = opened(path, np.array(X, order=order))
+            assert [chunk.start for chunk in source.chunks(20)] == [20, 40]
+            np.testing.assert_array_equal(np.concatenate([c.embeddings for c in source.chunks(20)]), X[20:])
+
+    def test_a_first_row_of_zeros_is_taken_as_padding_where_there_are_no_ids(self, path: Path, id_file: Path) -> None:
+        padded = X.copy()
+        padded[0] = 0
+        assert opened(path, padded).notes == ["row 0 is all zeros: taken as padding, it stays as it is"]
+        id_file.write_text("\n".join(IDS))
+        assert opened(path, padded, id_file).notes == []
 
     def test_a_file_without_rows_has_no_chunks(self, path: Path) -> None:
         assert list(opened(path, X[:0]).chunks()) == []
@@ -299,7 +312,7 @@ class TestTextIds:
         id_file.write_text("\n".join(IDS))
         source = opened(path, np.asarray(X, order=order), id_file)
         for _ in range(2):
-            assert [chunk.ids.to_pylist() for chunk in source.chunks()] == [IDS[:20], IDS[20:40], IDS[40:]]
+            assert [ids.to_pylist() for ids in source.ids()] == [IDS[:20], IDS[20:40], IDS[40:]]
 
     @pytest.mark.parametrize("count", [0, 49, 51, 1200])
     def test_both_numbers_are_said_if_they_differ(self, path: Path, id_file: Path, count: int) -> None:
@@ -346,15 +359,12 @@ class TestArrayIds:
         assert source.id_kind == kind
         assert found.type == (pa.string() if kind == "string" else pa.uint64() if ids.dtype.kind == "u" else pa.int64())
         assert found.to_pylist() == expected
-        assert next(source.chunks()).ids.equals(found)
 
     @pytest.mark.usefixtures("small_blocks")
-    def test_they_are_read_in_blocks(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_they_are_read_in_blocks(self, path: Path) -> None:
         np.save(path.with_name("ids.npy"), np.array(IDS))
-        monkeypatch.setattr(npy, "BLOCK_ROWS", 30)
         source = opened(path, X, path.with_name("ids.npy"))
-        assert [ids.to_pylist() for ids in source.ids()] == [IDS[:30], IDS[30:]]
-        assert [chunk.ids.to_pylist() for chunk in source.chunks()] == [IDS[:20], IDS[20:40], IDS[40:]]
+        assert [ids.to_pylist() for ids in source.ids()] == [IDS[:20], IDS[20:40], IDS[40:]]
 
     @pytest.mark.parametrize(
         "ids",
@@ -403,8 +413,8 @@ class TestWriting:
         source = opened(path, np.asarray(X.astype(kind), order=order))
         target = tmp_path / "out.npy"
         with source.sink(target) as sink:
-            for chunk in source.chunks(carry=True):
-                sink.write(chunk, chunk.embeddings * 2)
+            for chunk in source.chunks():
+                sink.write("image", chunk, chunk.embeddings * 2)
         expected = io.BytesIO()
         np.save(expected, X.astype(kind[1:]) * 2)
         assert target.read_bytes() == expected.getvalue()
@@ -412,7 +422,7 @@ class TestWriting:
     def test_values_in_another_memory_order_are_written_right(self, path: Path, tmp_path: Path) -> None:
         source = opened(path, X)
         with source.sink(tmp_path / "out.npy") as sink:
-            sink.write(next(source.chunks(carry=True)), np.asfortranarray(X))
+            sink.write("image", next(source.chunks()), np.asfortranarray(X))
         assert (tmp_path / "out.npy").read_bytes() == path.read_bytes()
 
     def test_a_file_without_rows(self, path: Path, tmp_path: Path) -> None:
@@ -423,7 +433,7 @@ class TestWriting:
     def test_rows_left_out_are_an_error(self, path: Path, tmp_path: Path) -> None:
         source = opened(path, X)
         with pytest.raises(ValueError, match=r"^20 of 50 rows were written$"), source.sink(tmp_path / "o.npy") as sink:
-            sink.write(Chunk(0, X[:20], None, None, ""), X[:20])
+            sink.write("image", Chunk(0, X[:20], None, None, ""), X[:20])
 
     def test_an_error_on_the_way_is_not_masked(self, path: Path, tmp_path: Path) -> None:
         with pytest.raises(KeyError, match="mine"), opened(path, X).sink(tmp_path / "out.npy"):
@@ -433,7 +443,7 @@ class TestWriting:
     def test_a_full_disk_is_an_oserror(self, path: Path) -> None:
         source = opened(path, X)
         with pytest.raises(OSError, match="No space left"), source.sink(FULL) as sink:
-            sink.write(next(source.chunks(carry=True)), X)
+            sink.write("image", next(source.chunks()), X)
 
     @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
     def test_an_error_on_the_way_is_not_masked_by_a_full_disk(self, path: Path) -> None:
