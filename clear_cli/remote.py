@@ -58,6 +58,13 @@ def is_remote(path: Path) -> bool:
     return not isinstance(path, Path)
 
 
+def below(path: Path, root: Path) -> str:
+    """A path below a root, both of them here or both behind a URI."""
+    if is_remote(path):
+        return path.path.removeprefix(root.path.rstrip("/") + "/")  # type: ignore[attr-defined,no-any-return]
+    return path.relative_to(root).as_posix()
+
+
 def revision(path: Path) -> dict[str, int | str]:
     """Size and entity tag of a remote file: they change when it does, and cost no download."""
     info: Any = path.fs.info(path.path)  # type: ignore[attr-defined]
@@ -68,9 +75,8 @@ def revision(path: Path) -> dict[str, int | str]:
 def files_below(folder: Path) -> dict[str, Path]:
     """All files under a remote folder, by their paths below it."""
     folder.fs.invalidate_cache()  # type: ignore[attr-defined]
-    root = folder.path.rstrip("/") + "/"  # type: ignore[attr-defined]
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.path.removeprefix(root): path for path in sorted(files, key=str)}  # type: ignore[attr-defined]
+    return {below(path, folder): path for path in sorted(files, key=str)}
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from clear_cli.config import wildcard_root
 from clear_cli.embeddings import base
 from clear_cli.errors import DataError
-from clear_cli.remote import files_below, is_remote
+from clear_cli.remote import below, files_below, is_remote
 
 SUFFIXES = (".parquet", ".pq", ".parq")
 SIDECARS = ("_metadata", "_common_metadata")
@@ -207,19 +207,13 @@ def find_files(path: Path) -> Files:
 def _matched(pattern: Path, root: Path) -> Files:
     """The files that a pattern matches, and the part files in the folders that it matches."""
     names: set[Path] = set()
-    for found in root.glob(_below(pattern, root)):
-        name = Path(_below(found, root))
+    for found in root.glob(below(pattern, root)):
+        name = Path(below(found, root))
         names |= {name / part for part in _listed(found) if part.suffix in SUFFIXES} if found.is_dir() else {name}
     shown = sorted((name for name in names if not _hidden(name)), key=lambda name: name.parts)
     if not shown:
         raise DataError("no file matches", where=pattern, fix="** stands for any folders, as in 'items/**/*.parquet'")
     return Files(root, shown)
-
-
-def _below(path: Path, root: Path) -> str:
-    if is_remote(path):
-        return path.path.removeprefix(root.path.rstrip("/") + "/")  # type: ignore[attr-defined,no-any-return]
-    return path.relative_to(root).as_posix()
 
 
 def _listed(root: Path) -> list[Path]:
@@ -233,7 +227,7 @@ def _listed(root: Path) -> list[Path]:
         raise base.unreadable(error, error.filename) from error
 
     if is_remote(root):
-        return sorted((Path(name) for name in files_below(root)), key=lambda name: name.parts)
+        return sorted((Path(name) for name in filesbelow(root)), key=lambda name: name.parts)
     found = []
     for folder, folders, files in os.walk(root, onerror=refuse):
         folders[:] = [name for name in folders if not _hidden(Path(name))]

@@ -27,7 +27,7 @@ from clear_cli.publish import (
     require_free,
 )
 from clear_cli.publish_remote import RemotePublication, is_current_remote
-from clear_cli.remote import is_remote, reachable, revision
+from clear_cli.remote import below, is_remote, reachable, revision
 from clear_cli.workflow.document import plain
 from clear_cli.workflow.memory import piece_bytes
 
@@ -92,6 +92,18 @@ class Job:
         with reachable(", ".join(str(one.path) for one in inputs)):
             self.sources = open_inputs(inputs, machine)
             self._state |= {path: _state(path) for source in self.sources.values() for path in source.files()}
+            self._acquaint()
+
+    def _acquaint(self) -> None:
+        """Let modalities of one container know of each other: a sink that is made, and not entered, writes nothing.
+
+        Raises:
+            DataError: They cannot be written into one.
+        """
+        for file, names in self.containers().items():
+            for name in names:
+                others = [self.sources[other] for other in names if other != name]
+                self.sources[name].sink(self.out / file, others)
 
     def containers(self) -> dict[str, list[str]]:
         """The modalities in each file or folder of the output, by its name."""
@@ -194,7 +206,8 @@ def output_names(inputs: Sequence[Input]) -> dict[str, str]:
 def _name(path: Path, source: Source) -> str:
     """The path of a file below what was given, which is its name where that is a file."""
     root = wildcard_root(source.path) or source.path
-    return path.name if path == root or not path.is_relative_to(root) else path.relative_to(root).as_posix()
+    inside = is_remote(path) == is_remote(root) and path != root and path.is_relative_to(root)
+    return below(path, root) if inside else path.name
 
 
 def _fingerprint(path: Path) -> dict[str, int | str]:

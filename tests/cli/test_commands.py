@@ -197,7 +197,7 @@ class TestMissingRows:
         ]  # fmt: skip
 
     def test_rows_that_are_not_finite_stop_the_run(self, call: Run, dirty: list[str], tmp_path: Path) -> None:
-        code, out, err = call("run", *dirty)
+        code, out, err = call("run", *dirty, "-q")
         assert (code, out) == (3, "")
         assert err == (
             'error: embeddings of "text" hold NaN or infinity, first in row 7\n'
@@ -331,7 +331,7 @@ class TestInspect:
         assert (code, out) == (3, "")
         assert err == (
             f"error: not a file of embeddings\n  in: {tmp_path}/notes.txt\n"
-            "  supported: Parquet (a file or a folder of parts), HDF5, NPY\n"
+            "  supported: Parquet (a file or a folder of parts), HDF5, NPY (a file or a folder), NPZ, .itememb\n"
         )
 
 
@@ -366,7 +366,7 @@ class TestUsage:
     def test_values_that_make_no_sense(
         self, call: Run, files: Any, tmp_path: Path, arguments: list[str], message: str
     ) -> None:
-        code, out, err = call("run", *modalities(files), "--out", tmp_path / "out", *arguments)
+        code, out, err = call("run", *modalities(files), "--out", tmp_path / "out", "-q", *arguments)
         assert (code, out) == (2, "")
         assert err.startswith(message)
         assert not (tmp_path / "out").exists()
@@ -437,14 +437,14 @@ class TestBadInput:
         )
 
     def test_no_overlap(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
-        code, _, err = call(*self.two(tmp_path, catalogue, [f"other-{i}" for i in range(400)]))
+        code, _, err = call(*self.two(tmp_path, catalogue, [f"other-{i}" for i in range(400)]), "-q")
         assert code == 3
         assert err.startswith("error: no item occurs in two modalities\n  in: image: 400 rows, text: 400 rows\n")
         assert "  ids of text: other-0, other-1, other-2\n" in err
 
     def test_too_little_overlap(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
         ids = [*catalogue.ids[:9], *(f"other-{i}" for i in range(391))]
-        code, _, err = call(*self.two(tmp_path, catalogue, ids))
+        code, _, err = call(*self.two(tmp_path, catalogue, ids), "-q")
         assert code == 3
         assert err.startswith('error: "image" has 9 complete items with another modality, and the fit needs 10\n')
 
@@ -521,7 +521,7 @@ class TestBadInput:
         for name, rows in (("image", image), ("text", text)):
             np.save(tmp_path / f"{name}.npy", rows.astype(np.float16))
         code, out, err = call(
-            "run", "-m", f"image={tmp_path}/image.npy", "-m", f"text={tmp_path}/text.npy",
+            "run", "-q", "-m", f"image={tmp_path}/image.npy", "-m", f"text={tmp_path}/text.npy",
             "--out", tmp_path / "out", "--rank", "1", "--fit-items", tmp_path / "fit.txt",
         )  # fmt: skip
         assert (code, out) == (3, "")

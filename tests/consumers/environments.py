@@ -70,7 +70,7 @@ def consumer(name: str, scratch: Path) -> Consumer:
     if name == "spark" and not (shutil.which("java") or os.environ.get("JAVA_HOME")):
         unavailable("Spark needs Java, and there is none")
     environment = ENVIRONMENTS.get(name, name)
-    return Consumer(HERE / f"scripts/{name}.py", _python(environment), scratch)
+    return Consumer(HERE / f"scripts/{name}.py", environment_of(environment), scratch)
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -80,7 +80,7 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _python(name: str) -> Path:
+def environment_of(name: str) -> Path:
     """The interpreter of an environment, which is built if there is none of these requirements."""
     requirements = HERE / f"requirements/{name}.txt"
     target, ready = CACHE / name, CACHE / name / ".requirements"
