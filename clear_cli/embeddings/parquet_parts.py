@@ -227,7 +227,7 @@ def _listed(root: Path) -> list[Path]:
         raise base.unreadable(error, error.filename) from error
 
     if is_remote(root):
-        return sorted((Path(name) for name in filesbelow(root)), key=lambda name: name.parts)
+        return sorted((Path(name) for name in files_below(root)), key=lambda name: name.parts)
     found = []
     for folder, folders, files in os.walk(root, onerror=refuse):
         folders[:] = [name for name in folders if not _hidden(Path(name))]
