@@ -8,7 +8,7 @@ is a usable file, but not the product's result. Rows must be complete and in the
 
 It is written to be fast on few cores. Each file is decoded in a thread of its own, the blocks are multiplied by
 `--threads` workers on one BLAS thread each, each into its own sum, so nobody waits for anybody; in the second pass
-each file has one thread that decodes and one that projects and encodes. Queues are short, so memory is bounded.
+each file has one thread that decodes and one that projects and encodes. Queues are short, and what is projected is kept for one row group at most.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 Float32 = npt.NDArray[np.float32]
+Projection = Callable[[Float32, Float32], None]
 T = TypeVar("T")
 
 BATCH_BYTES = 4 << 20
@@ -52,8 +53,8 @@ class Container(Protocol):
     def batches(self, rows: int) -> Iterable[Float32]:
         """The rows, about `rows` at a time, in arrays (n, dim) that the caller may keep."""
 
-    def rewrite(self, target: Path, rows: int, function: Callable[[Float32], Float32]) -> None:
-        """Write the file again with `function` applied to its rows."""
+    def rewrite(self, target: Path, rows: int, project: Projection) -> None:
+        """Write the file again with its rows projected."""
 
 
 class Parquet:
@@ -69,17 +70,24 @@ class Parquet:
         for batch in self._file.iter_batches(rows, columns=["embedding"], use_threads=False):
             yield self._matrix(batch)
 
-    def rewrite(self, target: Path, rows: int, function: Callable[[Float32], Float32]) -> None:
+    def rewrite(self, target: Path, rows: int, project: Projection) -> None:
+        projected = np.empty((self._largest_group(), self.dim), np.float32)
+        offsets = pa.array(np.arange(0, projected.size + 1, self.dim, dtype=np.int32))
         with pq.ParquetWriter(
             target, self._schema, compression="snappy", use_dictionary=["item_id"], data_page_size=PAGE_BYTES
         ) as writer:
-            group: list[pa.RecordBatch] = []
+            ids: list[pa.Array] = []
+            n = 0
             for batch, last in ahead(self._groups(rows)):
-                group.append(self._with(batch, function(self._matrix(batch))))
+                project(self._matrix(batch), projected[n : n + len(batch)])
+                ids.append(batch.column("item_id"))
+                n += len(batch)
                 if last:
-                    table = pa.Table.from_batches(group, self._schema)
-                    group = []
-                    writer.write_table(table, row_group_size=len(table))
+                    writer.write_table(self._table(ids, offsets[: n + 1], projected[:n]), row_group_size=n)
+                    ids, n = [], 0
+
+    def _largest_group(self) -> int:
+        return max(self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups))
 
     def _groups(self, rows: int) -> Iterator[tuple[pa.RecordBatch, bool]]:
         """All columns in batches, and whether a row group ends with this one."""
@@ -92,12 +100,11 @@ class Parquet:
     def _matrix(self, batch: pa.RecordBatch) -> Float32:
         return batch.column("embedding").flatten().to_numpy().reshape(len(batch), self.dim)
 
-    def _with(self, batch: pa.RecordBatch, x: Float32) -> pa.RecordBatch:
-        offsets = np.arange(0, x.size + 1, self.dim, dtype=np.int32)
+    def _table(self, ids: list[pa.Array], offsets: pa.Array, x: Float32) -> pa.Table:
         kind = self._schema.field("embedding").type
-        lists: Any = pa.ListArray.from_arrays(pa.array(offsets), pa.array(x.ravel()), type=kind)
-        columns = [lists if name == "embedding" else batch.column(name) for name in self._schema.names]
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        embedding: Any = pa.ListArray.from_arrays(offsets, pa.array(x.ravel()), type=kind)
+        columns = {"item_id": pa.chunked_array(ids), "embedding": embedding}
+        return pa.table([columns[name] for name in self._schema.names], schema=self._schema)
 
 
 class Raw:
@@ -115,11 +122,13 @@ class Raw:
                     raise SystemExit(f"{self._path} is shorter than its header says")
                 yield x
 
-    def _write_rows(self, path: Path, offset: int, rows: int, function: Callable[[Float32], Float32]) -> None:
+    def _write_rows(self, path: Path, offset: int, rows: int, project: Projection) -> None:
         with path.open("r+b", buffering=0) as file:
             file.seek(offset)
+            projected = np.empty((rows, self.dim), np.float32)
             for x in ahead(self.batches(rows)):
-                file.write(function(x).data)
+                project(x, projected[: len(x)])
+                file.write(projected[: len(x)].data)
 
 
 class Npy(Raw):
@@ -129,9 +138,9 @@ class Npy(Raw):
         matrix = np.lib.format.open_memmap(path, mode="r")
         super().__init__(path, matrix.offset, matrix.shape)
 
-    def rewrite(self, target: Path, rows: int, function: Callable[[Float32], Float32]) -> None:
+    def rewrite(self, target: Path, rows: int, project: Projection) -> None:
         matrix = np.lib.format.open_memmap(target, "w+", np.float32, (self._rows, self.dim))
-        self._write_rows(target, matrix.offset, rows, function)
+        self._write_rows(target, matrix.offset, rows, project)
 
 
 class Hdf5(Raw):
@@ -145,7 +154,7 @@ class Hdf5(Raw):
             dataset = file["embedding"]
             super().__init__(path, dataset.id.get_offset(), dataset.shape)
 
-    def rewrite(self, target: Path, rows: int, function: Callable[[Float32], Float32]) -> None:
+    def rewrite(self, target: Path, rows: int, project: Projection) -> None:
         with h5py.File(self._path) as old, h5py.File(target, "w") as new:
             for name in old:
                 if name != "embedding":
@@ -157,7 +166,7 @@ class Hdf5(Raw):
             space = h5py.h5s.create_simple((self._rows, self.dim))
             made = h5py.h5d.create(new.id, b"embedding", h5py.h5t.IEEE_F32LE, space, layout)
             offset = made.get_offset()
-        self._write_rows(target, offset, rows, function)
+        self._write_rows(target, offset, rows, project)
 
 
 CONTAINERS: dict[str, Callable[[Path], Container]] = {".parquet": Parquet, ".h5": Hdf5, ".npy": Npy}
@@ -221,12 +230,12 @@ def directions(c: Float32, rank: int) -> tuple[Float32, Float32]:
     return np.linalg.qr(c @ v)[0], np.ascontiguousarray(v)
 
 
-def without(u: Float32) -> Callable[[Float32], Float32]:
-    """The projection that takes u (d, rank) off; of a batch (n, d) it makes a new one, with no other copy."""
+def without(u: Float32) -> Projection:
+    """The projection that takes u (d, rank) off: it writes the batch (n, d) projected into another, of its size."""
 
-    def project(x: Float32) -> Float32:
-        shared = (x @ u) @ u.T
-        return np.subtract(x, shared, out=shared)
+    def project(x: Float32, projected: Float32) -> None:
+        np.matmul(x @ u, u.T, out=projected)
+        np.subtract(x, projected, out=projected)
 
     return project
 
