@@ -197,7 +197,7 @@ def paired(left: Iterable[Float32], right: Iterable[Float32]) -> Iterator[tuple[
                 b = next(others)
             n = min(len(a), len(b))
             yield a[:n], b[:n]
-            a, b = a[n:], b[n:]  # noqa: PLW2901
+            a, b = a[n:], b[n:]
 
 
 def cross_product(left: Container, right: Container, rows: int, threads: int) -> Float32:
