@@ -6,9 +6,10 @@ Decode both files, multiply each block (float32) into one cross product, decode 
 encode. No ids are read into the fit, no row is inspected, nothing is centred, measured or reported: what it writes
 is a usable file, but not the product's result. Rows must be complete and in the same order in both files.
 
-It is written to be fast on few cores. Each file is decoded in a thread of its own, the blocks are multiplied by
-`--threads` workers on one BLAS thread each, each into its own sum, so nobody waits for anybody; in the second pass
-each file has one thread that decodes and one that projects and encodes. Queues are short, and what is projected is kept for one row group at most.
+It is written to be fast on few cores. Each file is decoded in a thread of its own; the blocks are multiplied by
+`--threads` workers on one BLAS thread each, each into its own sum, so nobody waits for anybody. In the second pass
+each file has one thread that decodes and one that projects and encodes. Memory is bounded: queues are short, and
+what is projected is kept for one row group at most.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from measuring import cores
 
 Float32 = npt.NDArray[np.float32]
 Projection = Callable[[Float32, Float32], None]
@@ -247,12 +249,15 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=cores(), help="that multiply")
+    parser.add_argument("--fit-only", action="store_true", help="stop before anything is written")
     given = parser.parse_args()
     paths = given.image, given.text
     left, right = (CONTAINERS[path.suffix](path) for path in paths)
     rows = max(FEWEST_ROWS, BATCH_BYTES // (4 * max(left.dim, right.dim)))
     shared = directions(cross_product(left, right, rows, given.threads), given.rank)
+    if given.fit_only:
+        return
     given.out.mkdir(parents=True)
     with ThreadPoolExecutor(2) as pool:
         jobs = [
