@@ -176,7 +176,7 @@ def catalogue(
     return made
 
 
-def need(folder: Path, size: int) -> None:
+def need(folder: Path, size: float) -> None:
     """Stop if there is not so much room in a folder, and a tenth more."""
     free = shutil.disk_usage(folder).free
     if free < 1.1 * size:

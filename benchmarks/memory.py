@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import shutil
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from measuring import BARE, BYTES, DIMS, Contender, catalogue, machine, markdown, measure, need, product, work_folder
+from measuring import (
+    BARE,
+    BYTES,
+    DIMS,
+    Contender,
+    catalogue,
+    clear,
+    machine,
+    markdown,
+    measure,
+    need,
+    product,
+    work_folder,
+)
 
 MOST = 700e6
 """Bytes above interpreter and libraries, at the largest catalogue."""
@@ -47,14 +59,14 @@ def libraries(work: Path, options: Sequence[str], runs: int) -> float:
     command = product(catalogue(work, 1000).files(), out / "run", *options)
     arguments = ["clear-cli", *command[command.index("run") :]]
     Contender([[sys.executable, "-c", RUN.format(modules=modules, arguments=arguments)]], out).run()
-    shutil.rmtree(out)
+    clear(out)
     imports = [sys.executable, "-c", IMPORT.format(modules=modules)]
     return statistics.median(measure(imports).peak for _ in range(runs))
 
 
 def peaks(items: int, work: Path, options: Sequence[str], runs: int) -> dict[str, float]:
     """Median peak memory in bytes by order of the text; the catalogue is removed when both are known."""
-    need(work, 3 * items * BYTES * sum(DIMS.values()))  # the catalogue, rows to put in order, and the output
+    need(work, 2.5 * items * BYTES * sum(DIMS.values()))  # the catalogue, rows to put in order, and the output
     medians = {}
     made = catalogue(work, items)
     for order in SLOPES:
@@ -65,8 +77,8 @@ def peaks(items: int, work: Path, options: Sequence[str], runs: int) -> dict[str
         command = product(made.files(shuffled=order == "other"), out / "run", *options)
         medians[order] = statistics.median(Contender([command], out).run().peak for _ in range(runs))
         print(f"{items:,} items, {order} order: {medians[order] / 1e6:,.0f} MB", file=sys.stderr)
-        shutil.rmtree(out)
-    shutil.rmtree(made.folder)
+        clear(out)
+    clear(made.folder)
     return medians
 
 
@@ -95,6 +107,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, metavar="DIR", help="catalogues and outputs; default benchmarks/.work")
     given = parser.parse_args()
     work = work_folder(given.work)
+    work = work / "memory"  # catalogues of its own, for they do not stay whole
+    clear(work)
+    work.mkdir()
     base = libraries(work, given.options, given.runs)
     measured = {items: peaks(items, work, given.options, given.runs) for items in sorted(given.items)}
     dims = ", ".join(f"{name} {dim}" for name, dim in DIMS.items())
@@ -104,6 +119,7 @@ def main() -> None:
     for order, slope in SLOPES.items():
         one = {items: both[order] for items, both in measured.items()}
         print(f"\n### {TITLES[order]}\n\n{table(one, base, slope)}", flush=True)
+    clear(work)
 
 
 if __name__ == "__main__":
