@@ -1,8 +1,9 @@
-"""What a user would write instead: CLEAR on two Parquet files, whole in memory, with NumPy.
+"""What a user would write instead: CLEAR on two files, whole in memory, with NumPy.
 
 Usage: python benchmarks/script.py image.parquet text.parquet OUT [--rank 16]
 
-No report, no diagnostics, no checks: rows must be complete and of one length, every id must be in both files.
+No report, no diagnostics, no checks: rows must be complete and of one length, and in the same order but for
+Parquet, where they are put in order by id, and every id must be in both files.
 """
 
 from __future__ import annotations
@@ -31,10 +32,40 @@ def to_lists(x: Matrix, kind: pa.DataType) -> pa.ListArray:
     return pa.ListArray.from_arrays(offsets, pa.array(x.ravel()), type=kind)
 
 
-def read(path: Path) -> tuple[pa.Table, Matrix]:
-    """The table, its embedding column emptied out into a matrix."""
-    table = pq.read_table(path)
-    return table.drop_columns("embedding"), to_numpy(table["embedding"])
+def read(path: Path) -> tuple[Any, Matrix]:
+    """What the file has besides, and its embeddings as a matrix."""
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        return table.drop_columns("embedding"), to_numpy(table["embedding"])
+    if path.suffix == ".h5":
+        import h5py
+
+        with h5py.File(path) as file:
+            return {name: file[name][:] for name in file if name != "embedding"}, file["embedding"][:]
+    return None, np.load(path)
+
+
+def write(path: Path, rest: Any, x: Matrix) -> None:
+    """The file again, with new embeddings."""
+    if path.suffix == ".parquet":
+        column: Any = to_lists(x, pa.list_(pa.float32()))
+        rows = min(10_000, (32 << 20) // (4 * x.shape[1]))  # as in the input
+        pq.write_table(rest.append_column("embedding", column), path, row_group_size=rows)
+    elif path.suffix == ".h5":
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            for name, values in {**rest, "embedding": x}.items():
+                file[name] = values
+    else:
+        np.save(path, x)
+
+
+def in_order(image: Any, text: Any, b: Matrix) -> Matrix:
+    """The rows of the text in the order of the image."""
+    if not isinstance(image, pa.Table) or image["item_id"].equals(text["item_id"]):
+        return b
+    return b[pc.index_in(image["item_id"], text["item_id"]).to_numpy()]
 
 
 def shared_directions(a: Matrix, b: Matrix, rank: int) -> tuple[Matrix, Matrix]:
@@ -44,10 +75,9 @@ def shared_directions(a: Matrix, b: Matrix, rank: int) -> tuple[Matrix, Matrix]:
     return u[:, :rank], vt[:rank].T
 
 
-def write(path: Path, table: pa.Table, x: Matrix) -> None:
-    """The table with its embeddings put back as the last column."""
-    column: Any = to_lists(x, pa.list_(pa.float32()))
-    pq.write_table(table.append_column("embedding", column), path, row_group_size=10_000)
+def project(x: Matrix, u: Matrix) -> None:
+    """Take the directions u (d, rank) off the rows, in place."""
+    x -= (x @ u) @ u.T
 
 
 def main() -> None:
@@ -60,11 +90,9 @@ def main() -> None:
     given = parser.parse_args()
     image, a = read(given.image)
     text, b = read(given.text)
-    same = image["item_id"].equals(text["item_id"])
-    partner = b if same else b[pc.index_in(image["item_id"], text["item_id"]).to_numpy()]
-    u, v = shared_directions(a, partner, given.rank)
-    a -= (a @ u) @ u.T
-    b -= (b @ v) @ v.T
+    u, v = shared_directions(a, in_order(image, text, b), given.rank)
+    project(a, u)
+    project(b, v)
     given.out.mkdir(parents=True)
     write(given.out / given.image.name, image, a)
     write(given.out / given.text.name, text, b)
