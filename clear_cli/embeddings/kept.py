@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 
-from clear_cli.embeddings.base import Chunk, Rows
+from clear_cli.embeddings.base import Chunk, Floats, Rows
+
+SLAB_BYTES = 64 << 20
+"""A multiple of the size of huge pages, which the system gives out at once."""
 
 
 class Kept:
@@ -26,6 +31,7 @@ class Kept:
         self._chunks: deque[Chunk] = deque()
         self._stop = 0
         self._last = False
+        self._slab = np.empty(0, np.uint8)
 
     def last(self) -> None:
         """Say that the next reading is the last: what is kept is let go as it is read."""
@@ -51,6 +57,15 @@ class Kept:
         if self._last or chunk.start != self._stop or size > self._room:
             self._room = 0  # later, smaller ones would leave a gap
             return
-        self._chunks.append(chunk)
+        self._chunks.append(replace(chunk, embeddings=self._copy(chunk.embeddings)))
         self._room -= size
         self._stop = chunk.stop
+
+    def _copy(self, rows: Floats) -> Floats:
+        """The rows in memory that is taken in large slabs: small pieces cost more to take than to decode again."""
+        if len(self._slab) < rows.nbytes:
+            self._slab = np.empty(max(SLAB_BYTES, rows.nbytes), np.uint8)
+        taken, self._slab = self._slab[: rows.nbytes], self._slab[rows.nbytes :]
+        copy: Floats = taken.view(rows.dtype).reshape(rows.shape)
+        copy[:] = rows
+        return copy

@@ -89,9 +89,13 @@ def budget(sources: Mapping[str, Rows], alignment: Alignment, granted: int, *, r
 
 
 def kept_rows(sources: Mapping[str, Rows], kept: int) -> dict[str, Kept]:
-    """The sources, each with its share of the memory for rows that are kept."""
+    """The sources, each with its share of the memory for rows that are kept; none for less than half of them.
+
+    Memory that is taken from the system costs about as much as decoding does: for a small part it is not worth it.
+    """
     sizes = {name: _bytes(source) if source.costly else 0 for name, source in sources.items()}
     total = max(sum(sizes.values()), 1)
+    kept = kept if kept >= total // 2 else 0
     return {name: Kept(source, kept * sizes[name] // total) for name, source in sources.items()}
 
 
