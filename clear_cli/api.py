@@ -17,6 +17,7 @@ import numpy.typing as npt
 from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
 from clear_cli.config import FitOptions, Input, OnInvalid, PerModality, check_on_invalid, read_rank, read_strength
+from clear_cli.disk import output_error
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.embeddings.base import Rows
@@ -24,7 +25,6 @@ from clear_cli.errors import ClearError, UsageError
 from clear_cli.health import Status, row_status
 from clear_cli.machine import Machine, read_size
 from clear_cli.projector import Projector
-from clear_cli.publish import output_error
 from clear_cli.remote import place
 from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK
 from clear_cli.workflow import usecases

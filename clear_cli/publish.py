@@ -22,14 +22,11 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from threading import Event
 from typing import Any, Self
 
-import xxhash
-
+from clear_cli.disk import FIX, UNSUPPORTED, Settling, fingerprints, nearest, output_error, sync
 from clear_cli.errors import OutputError, UsageError
 from clear_cli.parallel import background
 from clear_cli.remote import is_remote
@@ -37,11 +34,7 @@ from clear_cli.remote import is_remote
 MANIFEST = "manifest.json"
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-_UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 _OVERTAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.EWOULDBLOCK}
-_FIX = "choose another --out"
-_FIXES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"free space there, or {_FIX}")
-_FIXES |= dict.fromkeys((errno.EACCES, errno.EPERM), f"make it writable for this user, or {_FIX}")
 
 
 class Publication:
@@ -66,7 +59,7 @@ class Publication:
             self._target.parent.mkdir(parents=True, exist_ok=True)
             self._workspace, self._lock = _make_workspace(self._target.parent, self._target.name)
             self.path = self._workspace / "new"
-            self._settling = _Settling(self.path)
+            self._settling = Settling(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,16 +76,16 @@ class Publication:
             OutputError: The disk refuses, or another run has published to the target meanwhile.
         """
         with _reported(self._out):
-            fingerprints = background(lambda: _fingerprints(self.path))
+            fingerprints = background(lambda: fingerprints(self.path, but=MANIFEST))
             self._settling.stop()
             for path in self.path.rglob("*"):
-                _sync(path)
+                sync(path)
             whole, text = manifest_of(manifest, fingerprints())
             (self.path / MANIFEST).write_bytes(text)
             for path in (self.path / MANIFEST, self.path):
-                _sync(path)
+                sync(path)
             self._put_in_place()
-            _sync(self._target.parent)
+            sync(self._target.parent)
         return whole
 
     def _put_in_place(self) -> None:
@@ -110,39 +103,7 @@ class Publication:
             if error.errno not in _OVERTAKEN:
                 raise
             problem = "another run has published to the output directory meanwhile"
-            raise OutputError(problem, where=self._out, fix=f"run again, or {_FIX}") from error
-
-
-class _Settling:
-    """Sends files to the disk while they are written, so that at the end nearly everything is there.
-
-    Args:
-        folder: Whose files, and those below it.
-    """
-
-    SECONDS = 0.25
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._ended = Event()
-        self._finished = background(self._work)
-
-    def stop(self) -> None:
-        """End it. Raises what the disk said meanwhile, for it says so once."""
-        self._ended.set()
-        self._finished()
-
-    def quit(self) -> None:
-        """End it, whatever the disk said."""
-        with suppress(OSError):
-            self.stop()
-
-    def _work(self) -> None:
-        while not self._ended.wait(self.SECONDS):
-            for path in self._folder.rglob("*"):
-                with suppress(FileNotFoundError):  # it was there a moment ago
-                    if path.is_file():
-                        _sync(path)
+            raise OutputError(problem, where=self._out, fix=f"run again, or {FIX}") from error
 
 
 def check_target(out: Path, *, overwrite: bool) -> None:
@@ -156,18 +117,18 @@ def check_target(out: Path, *, overwrite: bool) -> None:
     with _reported(out):
         recover(out)
         if target.is_symlink():
-            raise OutputError("the output is a symbolic link", where=out, fix=_FIX)
+            raise OutputError("the output is a symbolic link", where=out, fix=FIX)
         if target.exists() and not target.is_dir():
-            raise OutputError("the output exists and is not a directory", where=out, fix=_FIX)
+            raise OutputError("the output exists and is not a directory", where=out, fix=FIX)
         if target.is_mount() or Path.cwd().is_relative_to(target):
             problem = "the output is a mount point, or holds the current directory"
-            raise OutputError(problem, where=out, fix=_FIX)
+            raise OutputError(problem, where=out, fix=FIX)
         if target.exists() and any(target.iterdir()):
             if read_manifest(target) is None:
-                raise OutputError(f"the output holds files and no {MANIFEST} of ours", where=out, fix=_FIX)
+                raise OutputError(f"the output holds files and no {MANIFEST} of ours", where=out, fix=FIX)
             if not overwrite:
                 raise OutputError("the output exists", where=out, fix="--overwrite")
-    existing = _nearest(target.parent)
+    existing = nearest(target.parent)
     with _reported(existing):  # only the attempt tells the reason
         _discard(*_make_workspace(existing, target.name), target)
 
@@ -192,7 +153,7 @@ def refuse_overlap(out: Path, inputs: Iterable[Path]) -> None:
         if target.is_relative_to(source) or source.is_relative_to(target):
             relation = "lies inside" if target.is_relative_to(source) else "holds"
             problem = f"the output {'is' if target == source else relation} an input"
-            raise UsageError(problem, where=out, fix=_FIX, input=path)
+            raise UsageError(problem, where=out, fix=FIX, input=path)
 
 
 def _real(path: Path) -> Path:
@@ -222,7 +183,7 @@ def is_current(out: Path, manifest_wanted: dict[str, Any]) -> bool:
     """
     there = read_manifest(out) or {}
     try:
-        return agrees(there, manifest_wanted) and there.get("outputs") == _fingerprints(out)
+        return agrees(there, manifest_wanted) and there.get("outputs") == fingerprints(out, but=MANIFEST)
     except OSError:
         return False
 
@@ -232,30 +193,6 @@ def agrees(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
     keys = ("version", "command", "parameters", "inputs")
     asked = json.loads(json.dumps({key: wanted[key] for key in keys}))  # tuples become lists
     return bool({key: there.get(key) for key in keys} == asked)
-
-
-def fingerprint(path: Path) -> dict[str, int | str]:
-    """Size and content hash of a file, in bounded memory: {"bytes": ..., "xxh3_128": hex}."""
-    size, digest, buffer = 0, xxhash.xxh3_128(), memoryview(bytearray(4 << 20))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            size += count
-            digest.update(buffer[:count])
-    return {"bytes": size, "xxh3_128": digest.hexdigest()}
-
-
-def require_free(path: Path, needed: int, *, what: str) -> None:
-    """Refuse, with an OutputError that has both numbers, what the disk under a path cannot hold."""
-    free = shutil.disk_usage(_nearest(path.absolute())).free
-    if free < needed:
-        fix, numbers = _FIXES[errno.ENOSPC], {"needed": _readable(needed), "free": _readable(free)}
-        raise OutputError(f"not enough free space for {what}", where=path, fix=fix, **numbers)
-
-
-def output_error(error: OSError, where: object) -> OutputError:
-    """What the operating system refused, as an error that says what to do about it."""
-    problem = (os.strerror(error.errno) if error.errno else str(error)).lower()
-    return OutputError(problem, where=where, fix=_FIXES.get(error.errno or 0, _FIX))
 
 
 @contextmanager
@@ -270,23 +207,6 @@ def _target(out: Path) -> Path:
     """The absolute path, with symbolic links followed in the parents only."""
     named = out.name not in {"", ".."}
     return Path(os.path.realpath(out.parent), out.name) if named else Path(os.path.realpath(out))
-
-
-def _nearest(path: Path) -> Path:
-    return next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
-
-
-def _readable(count: int) -> str:
-    unit, power = ("GiB", 30) if count >= 1 << 30 else ("MiB", 20)
-    return f"{count / (1 << power):.1f} {unit} ({count:,} bytes)"
-
-
-def _fingerprints(root: Path) -> dict[str, dict[str, int | str]]:
-    """Relative path -> fingerprint, of every file under a directory except its manifest."""
-    paths = sorted({path for path in root.rglob("*") if path.is_file()} - {root / MANIFEST})
-    with ThreadPoolExecutor(2) as pool:
-        names = (path.relative_to(root).as_posix() for path in paths)
-        return dict(zip(names, pool.map(fingerprint, paths), strict=True))
 
 
 def _make_workspace(parent: Path, name: str) -> tuple[Path, int]:
@@ -338,19 +258,8 @@ def _replace(target: Path, new: Path, old: Path) -> None:
     if rename and rename(*names, _RENAME_EXCHANGE) == 0:
         return
     code = ctypes.get_errno() if rename else errno.ENOSYS
-    if code not in _UNSUPPORTED:
+    if code not in UNSUPPORTED:
         raise OSError(code, os.strerror(code))
     target.rename(old)
-    _sync(old.parent)
+    sync(old.parent)
     new.rename(target)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:  # some shared folders cannot sync a directory
-        if error.errno not in _UNSUPPORTED:
-            raise
-    finally:
-        os.close(descriptor)

@@ -9,23 +9,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from clear_cli import __version__
 from clear_cli.config import Input, wildcard_root
+from clear_cli.disk import fingerprint, output_error, require_free
 from clear_cli.embeddings import open_source
 from clear_cli.embeddings.base import Source, unreadable
 from clear_cli.errors import DataError, UsageError
 from clear_cli.machine import Machine
 from clear_cli.parallel import background
-from clear_cli.publish import (
-    Publication,
-    fingerprint,
-    is_current,
-    output_error,
-    read_manifest,
-    recover,
-    refuse_overlap,
-    require_free,
-)
+from clear_cli.publish import Publication, is_current, read_manifest, recover, refuse_overlap
 from clear_cli.publish_remote import RemotePublication, is_current_remote
 from clear_cli.remote import below, is_remote, reachable, revision
 from clear_cli.workflow.document import plain
@@ -144,7 +138,9 @@ class Job:
             # Hashed while the fit reads the same bytes: the disk is asked once.
             inputs = background(self._inputs) if existing is None else lambda: manifest["inputs"]
             try:
-                diagnostics = work(staging.path)
+                # One thread per BLAS call, many calls at a time: the same bits for any number of threads.
+                with threadpool_limits(1, user_api="blas"):
+                    diagnostics = work(staging.path)
                 write_json(staging.path / DIAGNOSTICS, diagnostics)
             except OSError as error:
                 raise output_error(error, self.out) from error

@@ -10,11 +10,11 @@ from threading import BoundedSemaphore
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
 from clear_cli.config import ApplyOptions, FitOptions, Input, OnInvalid, PerModality
+from clear_cli.disk import fingerprint
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.base import Rows, Sink, Source
 from clear_cli.embeddings.ids import table_id_type
@@ -24,7 +24,9 @@ from clear_cli.health import Status
 from clear_cli.machine import Machine
 from clear_cli.parallel import background
 from clear_cli.projector import Projector
-from clear_cli.publish import check_target, fingerprint, read_manifest
+from clear_cli.publish import check_target, read_manifest
+from clear_cli.publish_remote import check_remote
+from clear_cli.remote import is_remote
 from clear_cli.subspace import RankRule
 from clear_cli.workflow.document import SCHEMA_VERSION, document, pair_figures, with_outcomes
 from clear_cli.workflow.fitting import Fitted, Membership, fit_rows
@@ -147,7 +149,7 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions, machine: Machi
     """What `run` would read and write, from headers and ids alone. Errors as in `run`, as far as they can be known."""
     _at_least_two(inputs)
     job = Job("run", inputs, out, True, machine, others=[options.fit_items])
-    check_target(out, overwrite=True)
+    (check_remote if is_remote(out) else check_target)(out, overwrite=True)
     alignment = align(job.sources, options.fit_items)
     share = budget(job.sources, alignment, job.machine.memory, report=options.report)
     names = list(job.sources)
@@ -161,7 +163,12 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions, machine: Machi
             for b in names[i + 1 :]
         ],
         "memory": {"granted": share.granted, "needed": share.needed, "kept": share.kept},
-        "outputs": [PROJECTOR, DIAGNOSTICS, ITEMS, *(f"{EMBEDDINGS}/{name}" for name in job.names.values())],
+        "outputs": [
+            PROJECTOR,
+            DIAGNOSTICS,
+            *([ITEMS] if options.report else []),
+            *(f"{EMBEDDINGS}/{name}" for name in job.containers()),
+        ],
     }
 
 
@@ -195,7 +202,6 @@ def _write_embeddings(
     folder.mkdir()
     outcomes: dict[str, Outcome] = {}
     with (
-        threadpool_limits(1, user_api="blas"),
         job.machine.progress.stage("writing", sum(source.rows for source in rows.values())) as advance,
         ExitStack() as running,
     ):

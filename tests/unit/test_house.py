@@ -17,7 +17,7 @@ ROOT = Path(clear_cli.__file__).parent
 FLOORS = [
     {"errors"},
     {"health", "buffers", "moments", "sample", "subspace", "projector", "diagnostics", "impact"},
-    {"config", "machine", "parallel", "publish", "publish_remote", "remote"},
+    {"config", "disk", "machine", "parallel", "publish", "publish_remote", "remote"},
     {"embeddings", "artifact"},
     {"workflow"},
     {"api"},

@@ -1,0 +1,108 @@
+"""What a disk says and keeps: hashes of files, free space, and files that are safe once they are written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+
+import xxhash
+
+from clear_cli.errors import OutputError
+from clear_cli.parallel import background
+
+FIX = "choose another --out"
+FIXES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"free space there, or {FIX}")
+FIXES |= dict.fromkeys((errno.EACCES, errno.EPERM), f"make it writable for this user, or {FIX}")
+UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
+"""What a file system answers that does not know how."""
+
+
+def fingerprint(path: Path) -> dict[str, int | str]:
+    """Size and content hash of a file, in bounded memory: {"bytes": ..., "xxh3_128": hex}."""
+    size, digest, buffer = 0, xxhash.xxh3_128(), memoryview(bytearray(4 << 20))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            size += count
+            digest.update(buffer[:count])
+    return {"bytes": size, "xxh3_128": digest.hexdigest()}
+
+
+def fingerprints(root: Path, *, but: str) -> dict[str, dict[str, int | str]]:
+    """Relative path -> fingerprint, of every file under a directory except its manifest."""
+    paths = sorted({path for path in root.rglob("*") if path.is_file()} - {root / but})
+    with ThreadPoolExecutor(2) as pool:
+        names = (path.relative_to(root).as_posix() for path in paths)
+        return dict(zip(names, pool.map(fingerprint, paths), strict=True))
+
+
+def require_free(path: Path, needed: int, *, what: str) -> None:
+    """Refuse, with an OutputError that has both numbers, what the disk under a path cannot hold."""
+    free = shutil.disk_usage(nearest(path.absolute())).free
+    if free < needed:
+        fix, numbers = FIXES[errno.ENOSPC], {"needed": _readable(needed), "free": _readable(free)}
+        raise OutputError(f"not enough free space for {what}", where=path, fix=fix, **numbers)
+
+
+def output_error(error: OSError, where: object) -> OutputError:
+    """What the operating system refused, as an error that says what to do about it."""
+    problem = (os.strerror(error.errno) if error.errno else str(error)).lower()
+    return OutputError(problem, where=where, fix=FIXES.get(error.errno or 0, FIX))
+
+
+def nearest(path: Path) -> Path:
+    """The path itself if it exists, else the nearest folder above it that does."""
+    return next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
+
+
+def _readable(count: int) -> str:
+    unit, power = ("GiB", 30) if count >= 1 << 30 else ("MiB", 20)
+    return f"{count / (1 << power):.1f} {unit} ({count:,} bytes)"
+
+
+class Settling:
+    """Sends files to the disk while they are written, so that at the end nearly everything is there.
+
+    Args:
+        folder: Whose files, and those below it.
+    """
+
+    SECONDS = 0.25
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ended = Event()
+        self._finished = background(self._work)
+
+    def stop(self) -> None:
+        """End it. Raises what the disk said meanwhile, for it says so once."""
+        self._ended.set()
+        self._finished()
+
+    def quit(self) -> None:
+        """End it, whatever the disk said."""
+        with suppress(OSError):
+            self.stop()
+
+    def _work(self) -> None:
+        while not self._ended.wait(self.SECONDS):
+            for path in self._folder.rglob("*"):
+                with suppress(FileNotFoundError):  # it was there a moment ago
+                    if path.is_file():
+                        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # some shared folders cannot sync a directory
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)
