@@ -1,10 +1,14 @@
-"""Rows that stay in memory after the first reading, as far as the budget goes, so that they are decoded once."""
+"""Rows that stay in memory after the first reading, as far as the budget goes, so that they are decoded once.
+
+What is kept changes how long a run takes, and nothing else.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +36,7 @@ class Kept:
         self._stop = 0
         self._last = False
         self._slab = np.empty(0, np.uint8)
+        self._seconds = (0.0, 0.0)
 
     def last(self) -> None:
         """Say that the next reading is the last: what is kept is let go as it is read."""
@@ -44,9 +49,14 @@ class Kept:
                 yield self._chunks.popleft()
         else:
             yield from [chunk for chunk in self._chunks if chunk.start >= start]
-        for chunk in self._source.chunks(max(start, self._stop)):
+        source = self._source.chunks(max(start, self._stop))
+        began = perf_counter()
+        for chunk in source:
+            decoded = perf_counter()
             self._keep(chunk)
+            self._weigh(decoded - began, perf_counter() - decoded)
             yield chunk
+            began = perf_counter()
 
     def ids(self) -> Iterator[pa.Array]:
         """All ids in file order."""
@@ -60,6 +70,12 @@ class Kept:
         self._chunks.append(replace(chunk, embeddings=self._copy(chunk.embeddings)))
         self._room -= size
         self._stop = chunk.stop
+
+    def _weigh(self, decoding: float, keeping: float) -> None:
+        """Keep no more where it takes longer than decoding: memory is dear in some virtual machines."""
+        self._seconds = (self._seconds[0] + decoding, self._seconds[1] + keeping)
+        if self._stop * self.dim * self.dtype.itemsize >= SLAB_BYTES and self._seconds[1] > self._seconds[0] / 2:
+            self._room = 0
 
     def _copy(self, rows: Floats) -> Floats:
         """The rows in memory that is taken in large slabs: small pieces cost more to take than to decode again."""

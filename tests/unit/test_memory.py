@@ -18,6 +18,7 @@ from clear_cli.machine import granted_memory, read_size
 from clear_cli.workflow.memory import Budget, budget, kept_rows, piece_bytes
 
 GIB, MIB = 1 << 30, 1 << 20
+WEIGH = Kept._weigh
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,7 @@ class TestKept:
         """Ten rows in chunks of three, 16 bytes each."""
         monkeypatch.setattr(arrays, "CHUNK_BYTES", 48)
         monkeypatch.setattr(kept, "SLAB_BYTES", 100)
+        monkeypatch.setattr(Kept, "_weigh", lambda *_: None)
         return ArrayRows(np.arange(20.0).reshape(10, 2), modality="a")
 
     @pytest.mark.parametrize("room", [0, 47, 48, 100, 1000])
@@ -115,6 +117,16 @@ class TestKept:
         list(cache.chunks())
         assert asked == [0, 6]
         assert [chunk.start for chunk in cache.chunks(3)] == [3, 6, 9]
+
+    def test_nothing_more_is_kept_where_that_takes_longer_than_decoding(self, rows: ArrayRows) -> None:
+        cache = Kept(rows, 1000)
+        reading = cache.chunks()
+        for _ in range(3):
+            next(reading)
+        WEIGH(cache, 1.0, 0.4)
+        assert cache._room > 0
+        WEIGH(cache, 0.0, 0.2)
+        assert cache._room == 0
 
     def test_the_last_reading_lets_go(self, rows: ArrayRows) -> None:
         cache = Kept(rows, 1000)
