@@ -76,11 +76,11 @@ class Publication:
             OutputError: The disk refuses, or another run has published to the target meanwhile.
         """
         with _reported(self._out):
-            fingerprints = background(lambda: fingerprints(self.path, but=MANIFEST))
+            outputs = background(lambda: fingerprints(self.path, but=MANIFEST))
             self._settling.stop()
             for path in self.path.rglob("*"):
                 sync(path)
-            whole, text = manifest_of(manifest, fingerprints())
+            whole, text = manifest_of(manifest, outputs())
             (self.path / MANIFEST).write_bytes(text)
             for path in (self.path / MANIFEST, self.path):
                 sync(path)

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import pytest
 import xxhash
 
-from clear_cli import publish
+from clear_cli import disk, publish
 from clear_cli.errors import OutputError, UsageError
 from clear_cli.publish import Publication, check_target, is_current, read_manifest, recover, refuse_overlap
 
@@ -244,7 +244,7 @@ class TestManifest:
         data = os.urandom(size)
         (tmp_path / "file").write_bytes(data)
         expected = {"bytes": size, "xxh3_128": xxhash.xxh3_128_hexdigest(data)}
-        assert publish.fingerprint(tmp_path / "file") == expected
+        assert disk.fingerprint(tmp_path / "file") == expected
 
 
 class TestUpToDate:
@@ -540,9 +540,9 @@ class TestTheMachineRefuses:
 
     def test_too_little_space_names_both_numbers(self, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5 << 20))
-        publish.require_free(out / "a", 5 << 20, what="the embeddings")
+        disk.require_free(out / "a", 5 << 20, what="the embeddings")
         with pytest.raises(OutputError) as error:
-            publish.require_free(out / "a", 3 << 29, what="the embeddings")
+            disk.require_free(out / "a", 3 << 29, what="the embeddings")
         assert str(error.value) == (
             f"not enough free space for the embeddings\n  in: {out / 'a'}\n"
             "  needed: 1.5 GiB (1,610,612,736 bytes)\n  free: 5.0 MiB (5,242,880 bytes)\n"
