@@ -20,13 +20,16 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from clear_cli.embeddings.base import Chunk, Floats, IdKind, Source, canonical_ids, guess, guess_id, named
+from clear_cli.embeddings.base import Chunk, Floats, IdKind, Source, canonical_ids, guess, guess_id, named, setting
 from clear_cli.embeddings.npy import ID_ROWS, PADDING, ids_for, layout_notes, not_embeddings, rows_of
 from clear_cli.embeddings.npy_array import HEADER_BYTES, Array, header_of, parsed_header
 from clear_cli.errors import DataError, UsageError
 
 MAGIC = b"PK\x03\x04"
 COPY_BYTES = 1 << 20
+DEFLATE_LIMIT = 1032
+"""Deflate makes no more of one byte than this."""
+
 Members = dict[str, tuple[zipfile.ZipInfo, Array]]
 
 
@@ -86,9 +89,12 @@ class NpzSource:
             yield from self._file.blocks(ID_ROWS)
         if self._ids is not None:
             for _, values in self._blocks(self._ids, ID_ROWS):
-                native = values.astype(values.dtype.newbyteorder("="))
-                ids = pa.array(native if native.dtype.kind in "iu" else native.tolist())
-                yield canonical_ids(ids, where=f'{self.path}, member "{_stem(self._ids[0])}"')
+                native, where = values.astype(values.dtype.newbyteorder("=")), f'{self.path}, member "{self._id_name}"'
+                try:
+                    ids = pa.array(native if native.dtype.kind in "iu" else native.tolist())
+                except ValueError as error:
+                    raise DataError("an item id is not valid Unicode", where=where) from error
+                yield canonical_ids(ids, where=where)
 
     def sink(self, target: Path, beside: Sequence[Source] = ()) -> NpzSink:
         """A sink that writes the archive again.
@@ -117,9 +123,13 @@ class NpzSource:
             "dim": self.dim,
             "dtype": self.dtype.name,
             "member": self.member,
-            "id_member": None if self._ids is None else _stem(self._ids[0]),
+            "id_member": self._id_name,
             "compressed": self.costly,
         }
+
+    @property
+    def _id_name(self) -> str | None:
+        return None if self._ids is None else _stem(self._ids[0])
 
     def _blocks(self, member: tuple[zipfile.ZipInfo, Array], rows: int, start: int = 0) -> Iterator[tuple[int, Any]]:
         info, array = member
@@ -181,9 +191,13 @@ class NpzSink:
                 self._go_on()
 
     def __exit__(self, *error: Any) -> None:
-        if self._member is not None:
-            self._member.close()
-        self._stack.__exit__(*error)
+        try:
+            with self._stack:
+                if self._member is not None:
+                    self._member.close()
+        except OSError:
+            if error[0] is None:  # else it is a consequence, and would hide the cause
+                raise
         if error[0] is None and any(self._left.values()):
             raise ValueError(f"rows were not written: {self._left}")
 
@@ -193,10 +207,11 @@ class NpzSink:
             self._member.close()
         self._current = self._member = None
         for info in self._todo:
-            member = self._new.open(_like(info), "w", force_zip64=info.file_size >= 1 << 31)
+            member = self._new.open(_like(info), "w", force_zip64=info.file_size >= 1 << 30)
             if info.filename not in self._replaced:
-                with member, _readable(self._source, info), self._old.open(info) as stream:
-                    shutil.copyfileobj(stream, member, COPY_BYTES)
+                with member:
+                    for data in self._carried(info):
+                        member.write(data)
                 continue
             one = self._replaced[info.filename]
             member.write(header_of((one.rows, one.dim), one.dtype))
@@ -208,6 +223,12 @@ class NpzSink:
                 self._current, self._member = one, member
                 return
             member.close()
+
+    def _carried(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """A member as it is. Only its reading is watched for damage: an error of writing is none of the archive."""
+        with _readable(self._source, info), self._old.open(info) as stream:
+            while data := stream.read(COPY_BYTES):
+                yield data
 
 
 def _members(path: Path) -> Members:
@@ -221,6 +242,7 @@ def _members(path: Path) -> Members:
                 raise DataError(f'member "{_stem(info)}" is encrypted', where=path)
             if _stem(info) in members:
                 raise DataError(f'more than one member is called "{_stem(info)}"', where=path)
+            _refuse_lies(info, path)
             with _readable(path, info), archive.open(info) as stream:
                 array = parsed_header(stream.read(HEADER_BYTES), path / info.filename)
             promised = math.prod(array.shape) * array.dtype.itemsize + array.offset
@@ -233,6 +255,17 @@ def _members(path: Path) -> Members:
                 )
             members[_stem(info)] = info, array
     return members
+
+
+def _refuse_lies(info: zipfile.ZipInfo, path: Path) -> None:
+    """Raise a DataError where a member would be longer than its bytes can make it: memory is taken by its length."""
+    most = {zipfile.ZIP_STORED: info.compress_size, zipfile.ZIP_DEFLATED: info.compress_size * DEFLATE_LIMIT}
+    if info.file_size > most.get(info.compress_type, info.file_size):
+        raise DataError(
+            f'member "{_stem(info)}" cannot be as long as the archive says',
+            where=path,
+            archive=f"{info.file_size:,} bytes, from {info.compress_size:,}",
+        )
 
 
 def _matrix(members: Members, asked: str | None, modality: str, path: Path) -> str:
@@ -265,6 +298,13 @@ def _id_member(
         if array.dtype.kind in "SUiu" and array.shape == (source.rows,) and array.dtype.itemsize
     ]
     if asked is None and not fitting:
+        pickled = [name for name, (_, one) in members.items() if one.dtype.hasobject and one.shape == (source.rows,)]
+        if pickled:
+            raise DataError(
+                f'the ids may be in member "{pickled[0]}", which is pickled, and pickles are never loaded',
+                where=path,
+                fix=f"numpy.savez(..., {pickled[0]}=ids.astype(str)), or {setting('--ids', source.modality, 'FILE')}",
+            )
         return None
     if asked is None:
         asked = guess_id(fitting, option=option, modality=source.modality, where=path, present=list(members))
