@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from clear_cli.embeddings import npy, npz, open_source
+from clear_cli.embeddings.base import Chunk
 from clear_cli.embeddings.npz import NpzSource
 from clear_cli.errors import DataError, UsageError
 
@@ -220,8 +221,7 @@ def test_damage_of_a_member_that_is_carried_over(path: Path) -> None:
     data[data.index(np.arange(50).tobytes())] ^= 1
     path.write_bytes(data)
     with pytest.raises(DataError) as error, source.sink(path.with_name("out.npz")) as sink:
-        for chunk in source.chunks():
-            sink.write("image", chunk, chunk.embeddings)
+        sink.write("image", Chunk(0, IMAGE, None, None, ""), IMAGE)
     assert str(error.value) == f"member \"z\" cannot be read: bad crc-32 for file 'z.npy'\n  in: {path}"
 
 
@@ -234,3 +234,17 @@ def test_a_full_disk_is_no_damage_of_the_archive_and_hides_no_error(path: Path) 
     saved(path, np.savez, image=IMAGE)
     with pytest.raises(KeyError, match="mine"), NpzSource(path, modality="image").sink(Path("/dev/full")):
         raise KeyError("mine")
+
+
+def test_archive_and_ids_may_be_remote(path: Path) -> None:
+    store: Any = pytest.importorskip("upath").UPath("memory://npz")
+    store.mkdir(parents=True, exist_ok=True)
+    (store / "feats.npz").write_bytes(saved(path, image=IMAGE).read_bytes())
+    (store / "ids.txt").write_bytes("\n".join(IDS).encode())
+    source = open_source(store / "feats.npz", modality="image", ids=store / "ids.txt")
+    with source.sink(store / "out.npz") as sink:
+        for chunk in source.chunks():
+            sink.write("image", chunk, chunk.embeddings * 2)
+    assert [one for ids in source.ids() for one in ids.to_pylist()] == IDS.tolist()
+    path.write_bytes((store / "out.npz").read_bytes())
+    np.testing.assert_array_equal(np.load(path)["image"], IMAGE * 2)
