@@ -10,9 +10,8 @@ import math
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any
@@ -20,14 +19,14 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from clear_cli.embeddings.base import Chunk, Floats, IdKind, Source, canonical_ids, guess, guess_id, named
+from clear_cli.embeddings.base import Chunk, Floats, IdKind, Source, canonical_ids, guess, guess_id, named, setting
 from clear_cli.embeddings.npy import ID_ROWS, PADDING, ids_for, layout_notes, not_embeddings, rows_of
-from clear_cli.embeddings.npy_array import HEADER_BYTES, Array, header_of, parsed_header
+from clear_cli.embeddings.npy_array import Array, header_of
+from clear_cli.embeddings.npz_archive import Members, open_archive, read_members, readable, stem_of
 from clear_cli.errors import DataError, UsageError
 
 MAGIC = b"PK\x03\x04"
 COPY_BYTES = 1 << 20
-Members = dict[str, tuple[zipfile.ZipInfo, Array]]
 
 
 class NpzSource:
@@ -57,7 +56,7 @@ class NpzSource:
         self.path, self.modality = path, modality
         if ids is not None and id_column is not None:
             raise UsageError("--ids and --id-column exclude each other", where=path)
-        members = _members(path)
+        members = read_members(path)
         self.member = _matrix(members, embedding_column, modality, path)
         self.info, self._array = members[self.member]
         self.rows, self.dim = self._array.shape
@@ -86,9 +85,12 @@ class NpzSource:
             yield from self._file.blocks(ID_ROWS)
         if self._ids is not None:
             for _, values in self._blocks(self._ids, ID_ROWS):
-                native = values.astype(values.dtype.newbyteorder("="))
-                ids = pa.array(native if native.dtype.kind in "iu" else native.tolist())
-                yield canonical_ids(ids, where=f'{self.path}, member "{_stem(self._ids[0])}"')
+                native, where = values.astype(values.dtype.newbyteorder("=")), f'{self.path}, member "{self._id_name}"'
+                try:
+                    ids = pa.array(native if native.dtype.kind in "iu" else native.tolist())
+                except ValueError as error:
+                    raise DataError("an item id is not valid Unicode", where=where) from error
+                yield canonical_ids(ids, where=where)
 
     def sink(self, target: Path, beside: Sequence[Source] = ()) -> NpzSink:
         """A sink that writes the archive again.
@@ -117,14 +119,18 @@ class NpzSource:
             "dim": self.dim,
             "dtype": self.dtype.name,
             "member": self.member,
-            "id_member": None if self._ids is None else _stem(self._ids[0]),
+            "id_member": self._id_name,
             "compressed": self.costly,
         }
+
+    @property
+    def _id_name(self) -> str | None:
+        return None if self._ids is None else stem_of(self._ids[0])
 
     def _blocks(self, member: tuple[zipfile.ZipInfo, Array], rows: int, start: int = 0) -> Iterator[tuple[int, Any]]:
         info, array = member
         width = math.prod(array.shape[1:]) * array.dtype.itemsize
-        with _readable(self.path, info), _archive(self.path) as archive, archive.open(info) as stream:
+        with readable(self.path, info), open_archive(self.path) as archive, archive.open(info) as stream:
             stream.seek(array.offset + start * width)
             for at in range(start, array.shape[0], rows):
                 block = np.empty((min(rows, array.shape[0] - at), *array.shape[1:]), array.dtype)
@@ -158,7 +164,7 @@ class NpzSink:
         with ExitStack() as stack:
             waiting = {name: tempfile.TemporaryFile(prefix="clear-") for name in self._left}  # noqa: SIM115
             self._waiting = {name: stack.enter_context(file) for name, file in waiting.items()}
-            self._old = stack.enter_context(_archive(self._source))
+            self._old = stack.enter_context(open_archive(self._source))
             self._new = stack.enter_context(zipfile.ZipFile(stack.enter_context(self._target.open("wb")), "w"))
             self._todo = iter(self._old.infolist())
             self._current: NpzSource | None = None
@@ -181,9 +187,13 @@ class NpzSink:
                 self._go_on()
 
     def __exit__(self, *error: Any) -> None:
-        if self._member is not None:
-            self._member.close()
-        self._stack.__exit__(*error)
+        try:
+            with self._stack:
+                if self._member is not None:
+                    self._member.close()
+        except OSError:
+            if error[0] is None:  # else it is a consequence, and would hide the cause
+                raise
         if error[0] is None and any(self._left.values()):
             raise ValueError(f"rows were not written: {self._left}")
 
@@ -193,10 +203,11 @@ class NpzSink:
             self._member.close()
         self._current = self._member = None
         for info in self._todo:
-            member = self._new.open(_like(info), "w", force_zip64=info.file_size >= 1 << 31)
+            member = self._new.open(_like(info), "w", force_zip64=info.file_size >= 1 << 30)
             if info.filename not in self._replaced:
-                with member, _readable(self._source, info), self._old.open(info) as stream:
-                    shutil.copyfileobj(stream, member, COPY_BYTES)
+                with member:
+                    for data in self._carried(info):
+                        member.write(data)
                 continue
             one = self._replaced[info.filename]
             member.write(header_of((one.rows, one.dim), one.dtype))
@@ -209,30 +220,11 @@ class NpzSink:
                 return
             member.close()
 
-
-def _members(path: Path) -> Members:
-    """The arrays of an archive by their names, without their ending, as `np.load` has them."""
-    members: Members = {}
-    with _readable(path), _archive(path) as archive:
-        for info in archive.infolist():
-            if not info.filename.endswith(".npy"):
-                continue
-            if info.flag_bits & 1:
-                raise DataError(f'member "{_stem(info)}" is encrypted', where=path)
-            if _stem(info) in members:
-                raise DataError(f'more than one member is called "{_stem(info)}"', where=path)
-            with _readable(path, info), archive.open(info) as stream:
-                array = parsed_header(stream.read(HEADER_BYTES), path / info.filename)
-            promised = math.prod(array.shape) * array.dtype.itemsize + array.offset
-            if not array.dtype.hasobject and (promised != info.file_size or min(array.shape, default=0) < 0):
-                raise DataError(
-                    f'member "{_stem(info)}" is not as long as its header says',
-                    where=path,
-                    header=f"shape {array.shape}, type {array.dtype}: {promised:,} bytes",
-                    member=f"{info.file_size:,} bytes",
-                )
-            members[_stem(info)] = info, array
-    return members
+    def _carried(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """A member as it is. Only its reading is watched for damage: an error of writing is none of the archive."""
+        with readable(self._source, info), self._old.open(info) as stream:
+            while data := stream.read(COPY_BYTES):
+                yield data
 
 
 def _matrix(members: Members, asked: str | None, modality: str, path: Path) -> str:
@@ -265,6 +257,13 @@ def _id_member(
         if array.dtype.kind in "SUiu" and array.shape == (source.rows,) and array.dtype.itemsize
     ]
     if asked is None and not fitting:
+        pickled = [name for name, (_, one) in members.items() if one.dtype.hasobject and one.shape == (source.rows,)]
+        if pickled:
+            raise DataError(
+                f'the ids may be in member "{pickled[0]}", which is pickled, and pickles are never loaded',
+                where=path,
+                fix=f"numpy.savez(..., {pickled[0]}=ids.astype(str)), or {setting('--ids', source.modality, 'FILE')}",
+            )
         return None
     if asked is None:
         asked = guess_id(fitting, option=option, modality=source.modality, where=path, present=list(members))
@@ -279,28 +278,8 @@ def _id_member(
     return members[name]
 
 
-@contextmanager
-def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        yield archive
-
-
 def _like(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
     """A new member that is called, dated and compressed as an old one."""
     new = zipfile.ZipInfo(info.filename, info.date_time)
     new.compress_type, new.external_attr, new.comment = info.compress_type, info.external_attr, info.comment
     return new
-
-
-def _stem(info: zipfile.ZipInfo) -> str:
-    return info.filename.removesuffix(".npy")
-
-
-@contextmanager
-def _readable(path: Path, info: zipfile.ZipInfo | None = None) -> Iterator[None]:
-    """Damage in an archive, or in a member of it, as a DataError."""
-    try:
-        yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
-        what = "not a readable NPZ archive" if info is None else f'member "{_stem(info)}" cannot be read'
-        raise DataError(f"{what}: {str(error).lower() or type(error).__name__}", where=path) from error

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from clear_cli.embeddings import npy, npz, open_source
+from clear_cli.embeddings.base import Chunk
 from clear_cli.embeddings.npz import NpzSource
 from clear_cli.errors import DataError, UsageError
 
@@ -172,3 +173,78 @@ def test_one_member_cannot_be_two_modalities(path: Path) -> None:
     with pytest.raises(DataError, match='modalities "image" and "text" are the same: member "image"'):
         first.sink(path.with_name("out.npz"), [second])
     assert path.read_bytes()[:4] == npz.MAGIC
+
+
+def test_pickled_ids_are_not_passed_over(path: Path) -> None:
+    saved(path, image=IMAGE, item_ids=IDS.astype(object))
+    assert message(path) == (
+        'the ids may be in member "item_ids", which is pickled, and pickles are never loaded\n'
+        f"  in: {path}\n  fix: numpy.savez(..., item_ids=ids.astype(str)), or --ids image=FILE"
+    )
+    path.with_name("ids.txt").write_text("\n".join(IDS))
+    assert open_source(path, modality="image", ids=path.with_name("ids.txt")).id_kind == "text"
+
+
+def test_ids_that_are_not_unicode(path: Path) -> None:
+    saved(path, image=IMAGE[:2], ids=np.array([0xD800, 65], "u4").view("U1"))
+    with pytest.raises(DataError) as error:
+        list(open_source(path, modality="image").ids())
+    assert str(error.value) == f'an item id is not valid Unicode\n  in: {path}, member "ids"'
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_archive_that_promises_what_its_bytes_cannot_hold(path: Path, save: Any) -> None:
+    header = npy.header_of((1, 10**9), np.dtype(np.float32))
+    method = zipfile.ZIP_STORED if save is np.savez else zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("image.npy", header)
+        info = archive.getinfo("image.npy")
+        info.file_size = len(header) + 4 * 10**9  # goes into the directory at the end
+    assert message(path) == (
+        f'member "image" cannot be as long as the archive says\n  in: {path}\n'
+        f"  archive: 4,000,000,128 bytes, from {info.compress_size:,}"
+    )
+
+
+def test_an_encrypted_member(path: Path) -> None:
+    saved(path, image=IMAGE)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    assert message(path) == f'member "image" is encrypted\n  in: {path}'
+
+
+def test_damage_of_a_member_that_is_carried_over(path: Path) -> None:
+    saved(path, np.savez, image=IMAGE, z=np.arange(50))
+    source = NpzSource(path, modality="image", id_column="z")
+    data = bytearray(path.read_bytes())
+    data[data.index(np.arange(50).tobytes())] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError) as error, source.sink(path.with_name("out.npz")) as sink:
+        sink.write("image", Chunk(0, IMAGE, None, None, ""), IMAGE)
+    assert str(error.value) == f"member \"z\" cannot be read: bad crc-32 for file 'z.npy'\n  in: {path}"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_no_damage_of_the_archive_and_hides_no_error(path: Path) -> None:
+    saved(path, np.savez, big=np.zeros((300, 300, 9)), image=IMAGE)
+    source = NpzSource(path, modality="image")
+    with pytest.raises(OSError, match="No space left"), source.sink(Path("/dev/full")):
+        pass
+    saved(path, np.savez, image=IMAGE)
+    with pytest.raises(KeyError, match="mine"), NpzSource(path, modality="image").sink(Path("/dev/full")):
+        raise KeyError("mine")
+
+
+def test_archive_and_ids_may_be_remote(path: Path) -> None:
+    store: Any = pytest.importorskip("upath").UPath("memory://npz")
+    store.mkdir(parents=True, exist_ok=True)
+    (store / "feats.npz").write_bytes(saved(path, image=IMAGE).read_bytes())
+    (store / "ids.txt").write_bytes("\n".join(IDS).encode())
+    source = open_source(store / "feats.npz", modality="image", ids=store / "ids.txt")
+    with source.sink(store / "out.npz") as sink:
+        for chunk in source.chunks():
+            sink.write("image", chunk, chunk.embeddings * 2)
+    assert [one for ids in source.ids() for one in ids.to_pylist()] == IDS.tolist()
+    path.write_bytes((store / "out.npz").read_bytes())
+    np.testing.assert_array_equal(np.load(path)["image"], IMAGE * 2)
