@@ -8,8 +8,8 @@ is a usable file, but not the product's result. Rows must be complete and in the
 
 It is written to be fast on few cores. Each file is decoded in a thread of its own; the blocks are multiplied by
 `--threads` workers on one BLAS thread each, each into its own sum, so nobody waits for anybody. In the second pass
-each file has one thread that decodes and one that projects and encodes. Memory is bounded: queues are short, and
-what is projected is kept for one row group at most.
+each file has one thread that decodes and projects and one that encodes, which share the work about evenly. Memory is
+bounded: queues are short, and of what is projected there are three row groups at most.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import cycle
 from pathlib import Path
 from queue import Queue
 from threading import Lock, Thread
@@ -44,15 +45,13 @@ FEWEST_ROWS = 1024
 PAGE_BYTES = 512 << 10
 """`data_page_size` of the Parquet that is written, as in the product."""
 
-AHEAD = 2
-
 
 class Container(Protocol):
     """A file of rows."""
 
     dim: int
 
-    def batches(self, rows: int) -> Iterable[Float32]:
+    def batches(self, rows: int) -> Iterator[Float32]:
         """The rows, about `rows` at a time, in arrays (n, dim) that the caller may keep."""
 
     def rewrite(self, target: Path, rows: int, project: Projection) -> None:
@@ -73,31 +72,27 @@ class Parquet:
             yield self._matrix(batch)
 
     def rewrite(self, target: Path, rows: int, project: Projection) -> None:
-        projected = np.empty((self._largest_group(), self.dim), np.float32)
-        offsets = pa.array(np.arange(0, projected.size + 1, self.dim, dtype=np.int32))
         with pq.ParquetWriter(
             target, self._schema, compression="snappy", use_dictionary=["item_id"], data_page_size=PAGE_BYTES
         ) as writer:
+            for table in ahead(self._projected(rows, project), 1):
+                writer.write_table(table, row_group_size=len(table))
+
+    def _projected(self, rows: int, project: Projection) -> Iterator[pa.Table]:
+        """The row groups, projected. Three take turns in the same memory: being made, waiting, being encoded."""
+        sizes = [self._file.metadata.row_group(number).num_rows for number in range(self._file.num_row_groups)]
+        buffers = cycle([np.empty((max(sizes), self.dim), np.float32) for _ in range(3)])
+        offsets = pa.array(np.arange(0, max(sizes) * self.dim + 1, self.dim, dtype=np.int32))
+        for number, size in enumerate(sizes):
+            x = next(buffers)[:size]
             ids: list[pa.Array] = []
-            n = 0
-            for batch, last in ahead(self._groups(rows)):
-                project(self._matrix(batch), projected[n : n + len(batch)])
-                ids.append(batch.column("item_id"))
-                n += len(batch)
-                if last:
-                    writer.write_table(self._table(ids, offsets[: n + 1], projected[:n]), row_group_size=n)
-                    ids, n = [], 0
-
-    def _largest_group(self) -> int:
-        return max(self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups))
-
-    def _groups(self, rows: int) -> Iterator[tuple[pa.RecordBatch, bool]]:
-        """All columns in batches, and whether a row group ends with this one."""
-        for number in range(self._file.num_row_groups):
-            left = self._file.metadata.row_group(number).num_rows
+            start = 0
             for batch in self._file.iter_batches(rows, row_groups=[number], use_threads=False):
-                left -= len(batch)
-                yield batch, left == 0
+                stop = start + len(batch)
+                project(self._matrix(batch), x[start:stop])
+                ids.append(batch.column("item_id"))
+                start = stop
+            yield self._table(ids, offsets[: size + 1], x)
 
     def _matrix(self, batch: pa.RecordBatch) -> Float32:
         return batch.column("embedding").flatten().to_numpy().reshape(len(batch), self.dim)
@@ -174,9 +169,9 @@ class Hdf5(Raw):
 CONTAINERS: dict[str, Callable[[Path], Container]] = {".parquet": Parquet, ".h5": Hdf5, ".npy": Npy}
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, made in a thread, a few ahead."""
-    queue: Queue[Any] = Queue(AHEAD)
+def ahead(items: Iterable[T], most: int = 2) -> Iterator[T]:
+    """The same items, made in a thread, of which at most so many wait."""
+    queue: Queue[Any] = Queue(most)
     end = object()
 
     def make() -> None:
