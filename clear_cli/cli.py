@@ -5,6 +5,7 @@ Use-cases are imported inside the commands, so that `--help` and completion do n
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -249,7 +250,9 @@ def _machine(threads: int | None, memory: str | None, tmp_dir: Path | None, cons
 
     size = None if memory is None else read_size(memory)
     given: dict[str, Any] = {"threads": threads, "memory": size, "tmp_dir": tmp_dir}
-    return Machine(progress=console, **{key: value for key, value in given.items() if value is not None})
+    machine = Machine(progress=console, **{key: value for key, value in given.items() if value is not None})
+    tempfile.tempdir = str(machine.tmp_dir)  # also for those who make scratch files and do not know the machine
+    return machine
 
 
 def _show(published: Published, console: Console) -> None:

@@ -56,7 +56,13 @@ EmbeddingColumn = Annotated[
     typer.Option(metavar="[NAME=]COLUMN", help="Column, pattern of wide columns (emb_*) or dataset of the embeddings."),
 ]
 IdColumn = Annotated[list[str], typer.Option(metavar="[NAME=]COLUMN", help="Column or dataset of the item ids.")]
-Ids = Annotated[list[str], typer.Option(metavar="NAME=FILE", help="Item ids of an NPY file, one per line.")]
+Ids = Annotated[
+    list[str],
+    typer.Option(
+        metavar="NAME=FILE",
+        help="Item ids of NPY or NPZ: a file with one per line, or an NPY array; for shards also a folder of Parquet.",
+    ),
+]
 OutputName = Annotated[
     list[str], typer.Option("--name", metavar="NAME=FILE", help="File name in the output, where two inputs share one.")
 ]
