@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import os
 import signal
 import sys
 from types import FrameType
@@ -21,8 +23,15 @@ def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     raise Stopped(number)
 
 
-def _spare_memory() -> None:
-    """Let freed blocks go back to the system: glibc and Arrow keep them per thread, several hundred MB in a run."""
+def _settle_in() -> None:
+    """What has to be said before libraries are loaded, or once for the process.
+
+    Freed blocks go back to the system, of which glibc keeps many per thread. BLAS starts no threads of its own, which
+    would spin for a while whenever they have nothing to do: each call runs on the thread that makes it.
+    """
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    gc.freeze()
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 2)
@@ -32,7 +41,7 @@ def main() -> None:
     """Entry point: run a command and turn whatever happens into its exit code."""
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    _spare_memory()
+    _settle_in()
     sys.exit(_exit_code())
 
 
