@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -71,6 +71,14 @@ class Aligned:
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    @contextmanager
+    def watched(self) -> Generator[None]:
+        """Whoever leaves this context does not wait for rows that are still being put in order."""
+        try:
+            yield
+        finally:
+            self._stopped.set()
 
     def blocks(self) -> Generator[Block]:
         """All items in blocks that end where the rows of any modality in memory end. May be called again.

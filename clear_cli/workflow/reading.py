@@ -75,6 +75,7 @@ class Reading:
             machine.progress.stage(stage, self.alignment.items) as advance,
             closing(aligned.blocks()) as blocks,
             Prefetch(map(self._look_at, blocks)) as seen,
+            aligned.watched(),
         ):
             for one in seen:
                 self._accumulate(one, parallel)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
+from threading import Event
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -15,9 +18,10 @@ from hypothesis import strategies as st
 from clear_cli.embeddings import arrays, stream
 from clear_cli.embeddings.align import Alignment, align
 from clear_cli.embeddings.arrays import ArrayRows
-from clear_cli.embeddings.base import Rows
+from clear_cli.embeddings.base import Chunk, Rows
 from clear_cli.embeddings.kept import Kept
 from clear_cli.embeddings.stream import Aligned
+from clear_cli.parallel import Prefetch
 from tests.laws.planted import Floats
 
 NAMES = ("image", "text", "audio", "video")
@@ -138,3 +142,27 @@ def test_a_list_of_items_to_fit_on_names_items_by_id(catalogue: Catalogue, data:
     assert alignment.fit is not None
     assert alignment.fit.tolist() == [one in set(listed) for one in items]
     assert alignment.unknown_fit_items == len(unknown)
+
+
+def test_who_leaves_does_not_wait_for_rows_that_are_put_in_order(tmp_path: Path) -> None:
+    """An interrupt during the scattering of a large file ends it at once."""
+    begun, read = Event(), []
+
+    class Slow(ArrayRows):
+        def chunks(self, start: int = 0) -> Iterator[Chunk]:
+            for chunk in super().chunks(start):
+                read.append(chunk.start)
+                begun.set()
+                sleep(0.05)
+                yield chunk
+
+    ids = [f"item-{i}" for i in range(400)]
+    x = np.ones((400, 2))
+    sources = {"image": ArrayRows(x, modality="image", ids=ids), "text": Slow(x, modality="text", ids=ids[::-1])}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "CHUNK_BYTES", 2 * 16)
+        patch.setattr(stream, "SCATTER_BYTES", 2 * 24)
+        aligned = Aligned(sources, align(sources), scratch=tmp_path)
+        with aligned, closing(aligned.blocks()) as blocks, Prefetch(blocks), aligned.watched():
+            assert begun.wait(10)
+    assert len(read) < 20
