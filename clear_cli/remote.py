@@ -96,23 +96,27 @@ def reachable(where: object, *also: type[Exception]) -> Iterator[None]:
 @contextmanager
 def local_copy(path: Path) -> Iterator[Path]:
     """A small file on this machine: itself, or a copy for as long as it is used."""
-    if not is_remote(path):
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="clear-") as folder:
-        near = Path(folder) / path.name
-        with reachable(path):
-            near.write_bytes(path.read_bytes())
+    with _near(path) as near:
+        if near is not path:
+            with reachable(path):
+                near.write_bytes(path.read_bytes())
         yield near
 
 
 @contextmanager
 def uploaded(path: Path) -> Iterator[Path]:
     """Where to write a file that cannot be written as a stream: itself, or on this machine, from where it is sent."""
+    with _near(path) as near:
+        yield near
+        if near is not path:
+            path.fs.put(str(near), path.path)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _near(path: Path) -> Iterator[Path]:
+    """The path itself, or for a remote one a place of that name on this machine, which is removed in the end."""
     if not is_remote(path):
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="clear-") as folder:
-        near = Path(folder) / path.name
-        yield near
-        path.fs.put(str(near), path.path)  # type: ignore[attr-defined]
+        yield Path(folder) / path.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -200,7 +200,6 @@ def _write_embeddings(
 ) -> dict[str, Outcome]:
     folder = staging / EMBEDDINGS
     folder.mkdir()
-    outcomes: dict[str, Outcome] = {}
     with (
         job.machine.progress.stage("writing", sum(source.rows for source in rows.values())) as advance,
         ExitStack() as running,
@@ -231,14 +230,23 @@ def _write_embeddings(
         )
         for _, steps in waiting:
             running.callback(steps.close)
-        while waiting:
-            name, steps = waiting.popleft()
-            try:
-                advance(next(steps))
-                waiting.append((name, steps))
-            except StopIteration as end:
-                outcomes[name] = end.value
+        outcomes = _in_turn(waiting, advance)
     return {name: outcomes[name] for name in job.sources}
+
+
+def _in_turn(
+    waiting: deque[tuple[str, Generator[int, None, Outcome]]], advance: Callable[[int], None]
+) -> dict[str, Outcome]:
+    """A step of each, again and again, until all have ended; what they return, by name."""
+    outcomes = {}
+    while waiting:
+        name, steps = waiting.popleft()
+        try:
+            advance(next(steps))
+            waiting.append((name, steps))
+        except StopIteration as end:
+            outcomes[name] = end.value
+    return outcomes
 
 
 def _part_of(membership: Membership, name: str) -> PartOf:

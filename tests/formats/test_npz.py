@@ -234,17 +234,3 @@ def test_a_full_disk_is_no_damage_of_the_archive_and_hides_no_error(path: Path) 
     saved(path, np.savez, image=IMAGE)
     with pytest.raises(KeyError, match="mine"), NpzSource(path, modality="image").sink(Path("/dev/full")):
         raise KeyError("mine")
-
-
-def test_archive_and_ids_may_be_remote(path: Path) -> None:
-    store: Any = pytest.importorskip("upath").UPath("memory://npz")
-    store.mkdir(parents=True, exist_ok=True)
-    (store / "feats.npz").write_bytes(saved(path, image=IMAGE).read_bytes())
-    (store / "ids.txt").write_bytes("\n".join(IDS).encode())
-    source = open_source(store / "feats.npz", modality="image", ids=store / "ids.txt")
-    with source.sink(store / "out.npz") as sink:
-        for chunk in source.chunks():
-            sink.write("image", chunk, chunk.embeddings * 2)
-    assert [one for ids in source.ids() for one in ids.to_pylist()] == IDS.tolist()
-    path.write_bytes((store / "out.npz").read_bytes())
-    np.testing.assert_array_equal(np.load(path)["image"], IMAGE * 2)

@@ -192,6 +192,24 @@ def test_projectors_are_applied_and_inspected_from_a_store(
     assert pq.read_metadata(io.BytesIO((tmp_path / "items.parquet").read_bytes())).num_rows == 300
 
 
+def test_two_members_of_an_archive_with_their_ids_elsewhere(
+    run: Callable[..., Result], tmp_path: Path, catalogue: Catalogue
+) -> None:
+    np.savez_compressed(tmp_path / "feats.npz", image=catalogue.image, text=catalogue.text)
+    (tmp_path / "ids.txt").write_text("".join(f"{one}\n" for one in catalogue.ids))
+    for name in ("feats.npz", "ids.txt"):
+        assert run("-c", COPY, tmp_path / name, f"s3://shop/{name}").returncode == 0
+    far, ids = "s3://shop/feats.npz", "s3://shop/ids.txt"
+    inputs = ["-m", f"image={far}::image", "-m", f"text={far}::text", "--ids", f"image={ids}", "--ids", f"text={ids}"]
+    result = run("-m", "clear_cli", "run", *inputs, "--out", "s3://shop/npz", "--rank", "3", "-q")
+    assert result.returncode == 0, result.stderr
+    assert run("-c", COPY, "s3://shop/npz/embeddings/feats.npz", tmp_path / "out.npz").returncode == 0
+    out = np.load(tmp_path / "out.npz")
+    assert out.files == ["image", "text"]
+    assert all(out[name].shape == getattr(catalogue, name).shape for name in out.files)
+    assert not np.allclose(out["image"], catalogue.image)
+
+
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
