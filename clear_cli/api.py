@@ -111,8 +111,8 @@ def fit(
         sources = {name: ArrayRows(x, modality=name, ids=keys[name]) for name, x in embeddings.items()}
     else:
         sources = dict(open_inputs(_inputs(embeddings, ids, embedding_column, id_column), _machine(threads)))
-    fitted = fit_rows(sources, align(sources, options.fit_items), options, _machine(threads))
-    return Fit(fitted.projectors, document(sources, fitted.projectors, pair_figures(fitted), fitted.warnings))
+    found = fit_rows(sources, align(sources, options.fit_items), options, _machine(threads))
+    return Fit(found.projectors, document(sources, found.projectors, pair_figures(found), found.warnings))
 
 
 def apply(

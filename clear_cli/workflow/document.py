@@ -27,8 +27,8 @@ from clear_cli.moments import CrossMoments
 from clear_cli.projector import Projector
 from clear_cli.sample import Sample
 from clear_cli.subspace import Pair, cumulative_energy, numeric_rank
-from clear_cli.workflow.fitting import Fitted
 from clear_cli.workflow.projecting import Extreme, Outcome
+from clear_cli.workflow.solving import Solution
 
 SCHEMA_VERSION = 0
 
@@ -102,14 +102,15 @@ def modality_figures(source: Rows, projector: Projector) -> Figures:
     }
 
 
-def pair_figures(fitted: Fitted) -> list[Figures]:
+def pair_figures(solution: Solution) -> list[Figures]:
     """Every pair that entered the fit: leftover from its moments, the rest from its sample if there is one."""
     figures = []
-    for pair, moments in fitted.moments.items():
-        a, b = (fitted.projectors[name] for name in pair)
+    samples = solution.samples
+    for pair, moments in solution.moments.items():
+        a, b = (solution.projectors[name] for name in pair)
         one = _pair(pair, moments, a, b)
-        if pair in fitted.samples:
-            one["leftover"]["sample_as_written"], one["sample"] = _sampled(fitted.samples[pair], pair, a, b)
+        if pair in samples:
+            one["leftover"]["sample_as_written"], one["sample"] = _sampled(samples[pair], pair, a, b)
         figures.append(one)
     return figures
 

@@ -21,6 +21,7 @@ from clear_cli.machine import Machine
 from clear_cli.moments import CrossMoments, ParallelMap
 from clear_cli.parallel import Prefetch, shared_out
 from clear_cli.sample import Sample
+from clear_cli.workflow.evidence import Described, Evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +81,18 @@ class Reading:
             for one in seen:
                 self._accumulate(one, parallel)
                 advance(one.block.items.stop - one.block.items.start)
+
+    def evidence(self) -> Evidence:
+        """What was accumulated, without the sources."""
+        described = {
+            name: Described(source.rows, source.dim, source.dtype, str(source.path))
+            for name, source in self.sources.items()
+        }
+        fillers = {name: [found[key] for key in sorted(found)] for name, found in self.fillers.items()}
+        placeholders = {
+            name: np.array(fillers[name], one.dtype).reshape(-1, one.dim) for name, one in described.items()
+        }
+        return Evidence(described, self.moments, self.samples, placeholders)
 
     def placeholders(self) -> dict[str, Hashes]:
         """Per modality the content hashes of the rows that repeat too often to be data."""

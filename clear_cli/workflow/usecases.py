@@ -16,7 +16,7 @@ from clear_cli.artifact import Artifact, read_artifact, write_artifact
 from clear_cli.config import ApplyOptions, FitOptions, Input, OnInvalid, PerModality
 from clear_cli.disk import fingerprint
 from clear_cli.embeddings.align import align
-from clear_cli.embeddings.base import Rows, Sink, Source
+from clear_cli.embeddings.base import Rows, Sink
 from clear_cli.embeddings.ids import table_id_type
 from clear_cli.embeddings.items import ItemsWriter
 from clear_cli.errors import DataError, UsageError
@@ -29,10 +29,11 @@ from clear_cli.publish_remote import check_remote
 from clear_cli.remote import is_remote
 from clear_cli.subspace import RankRule
 from clear_cli.workflow.document import SCHEMA_VERSION, document, pair_figures, with_outcomes
-from clear_cli.workflow.fitting import Fitted, Membership, fit_rows
+from clear_cli.workflow.fitting import Membership, fit_rows
 from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
 from clear_cli.workflow.memory import budget, kept_rows
 from clear_cli.workflow.projecting import Outcome, PartOf, Register, project
+from clear_cli.workflow.solving import Solution
 
 
 def run(
@@ -52,7 +53,7 @@ def run(
         job.machine.progress.say(f"{share}, {share.kept / 2**20:,.0f} MiB for rows that are read once")
         rows = kept_rows(job.sources, share.kept)
         fitted = fit_rows(rows, alignment, options, job.machine)
-        _write_projector(staging, job.sources, fitted)
+        _write_projector(staging, fitted)
         parts: dict[str, PartOf] = {name: _part_of(fitted.membership, name) for name in job.sources}
         for one in rows.values():
             one.last()
@@ -75,7 +76,7 @@ def fit(
         alignment = align(job.sources, options.fit_items)
         job.machine.progress.say(str(budget(job.sources, alignment, job.machine.memory, report=options.report)))
         fitted = fit_rows(job.sources, alignment, options, job.machine)
-        _write_projector(staging, job.sources, fitted)
+        _write_projector(staging, fitted)
         return _found(job, fitted)
 
     return job.publish(_fit_parameters(options, job.sources), work)
@@ -172,22 +173,23 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions, machine: Machi
     }
 
 
-def _found(job: Job, fitted: Fitted) -> dict[str, Any]:
+def _found(job: Job, solution: Solution) -> dict[str, Any]:
     """What the fit found. Its moments and samples have then said what they know, and their memory is let go."""
-    known = document(job.sources, fitted.projectors, pair_figures(fitted), fitted.warnings)
-    fitted.moments.clear()
-    fitted.samples.clear()
+    known = document(job.sources, solution.projectors, pair_figures(solution), solution.warnings)
+    solution.moments.clear()
+    solution.samples.clear()
     return known
 
 
-def _write_projector(staging: Path, sources: Mapping[str, Source], fitted: Fitted) -> None:
+def _write_projector(staging: Path, solution: Solution) -> None:
+    modalities = solution.evidence.modalities
     provenance = {
         "version": __version__,
-        "complete_items": {"|".join(pair): moments.items for pair, moments in fitted.moments.items()},
-        "rows": {name: source.rows for name, source in sources.items()},
-        "dtype": {name: source.dtype.name for name, source in sources.items()},
+        "complete_items": {"|".join(pair): moments.items for pair, moments in solution.moments.items()},
+        "rows": {name: one.rows for name, one in modalities.items()},
+        "dtype": {name: one.dtype.name for name, one in modalities.items()},
     }
-    write_artifact(staging / PROJECTOR, fitted.projectors, provenance)
+    write_artifact(staging / PROJECTOR, solution.projectors, provenance)
 
 
 def _write_embeddings(

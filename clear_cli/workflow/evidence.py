@@ -1,0 +1,47 @@
+"""What a fit rests on: everything that was accumulated from the rows, and nothing that needs them again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clear_cli.health import Floats
+from clear_cli.moments import CrossMoments
+from clear_cli.sample import Sample
+from clear_cli.subspace import Pair
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """One modality as it was read.
+
+    Attributes:
+        rows: Its rows.
+        dim: Its columns, d.
+        dtype: Their type.
+        where: What to name in an error.
+    """
+
+    rows: int
+    dim: int
+    dtype: np.dtype[Any]
+    where: str
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What was accumulated in one reading of all modalities.
+
+    Attributes:
+        modalities: Each as it was read.
+        moments: Cross-moments of every pair.
+        samples: The sample of complete items of every pair; none where nothing is to be reported.
+        placeholders: Per modality its filler rows (p, d), in its own type.
+    """
+
+    modalities: dict[str, Described]
+    moments: dict[Pair, CrossMoments]
+    samples: dict[Pair, Sample]
+    placeholders: dict[str, Floats]
