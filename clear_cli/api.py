@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
-from clear_cli.config import FitOptions, Input, OnInvalid, PerModality, check_on_invalid, read_rank, read_strength
+from clear_cli.config import (
+    FitOptions,
+    Input,
+    OnInvalid,
+    PerModality,
+    check_choice,
+    read_number,
+    read_rank,
+    read_strength,
+)
 from clear_cli.disk import output_error
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
@@ -25,8 +34,8 @@ from clear_cli.errors import ClearError, UsageError
 from clear_cli.health import Status, row_status
 from clear_cli.machine import Machine, read_size
 from clear_cli.projector import Projector
+from clear_cli.rank import DEFAULT_MAX_RANK, DEFAULT_RANK
 from clear_cli.remote import place
-from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK
 from clear_cli.workflow import usecases
 from clear_cli.workflow.document import document, pair_figures
 from clear_cli.workflow.fitting import fit_rows
@@ -157,9 +166,9 @@ def apply(
         ClearError: See the command line reference.
     """
     names = list(embeddings)
-    check_on_invalid(on_invalid)
+    check_choice(on_invalid, OnInvalid, "on_invalid")
     ranks = PerModality.of(rank, read_rank, None, names, "rank")
-    strengths = PerModality.of(strength, read_strength, None, names, "strength")
+    strengths: PerModality[float | None] = PerModality.of(strength, read_number, None, names, "strength")
     if _are_arrays(embeddings):
         if out is not None or name is not None:
             raise UsageError("arrays are returned, not written", fix="apply without out and name")

@@ -6,9 +6,12 @@ Per modality, float64 unless noted:
     <modality>.directions    (d, k_max)  orthonormal, ordered; the first `rank` are removed
     <modality>.spectrum      (r,)        all singular values
     <modality>.rank          ()  int64
-    <modality>.strength      ()
+    <modality>.strength      (k_max,)    how much of each direction is removed
     <modality>.scale         ()          factor on the projected rows
     <modality>.placeholders  (p, d)      filler rows of the fit, in the type of its input
+    <modality>.weights       (d, k_max)  S^-1 U of an oblique removal; (0, 0) otherwise
+    <modality>.keep_mean     ()  int64   1 where the mean stays
+    <modality>.renorm        ()  int64   0 none, 1 original, 2 unit: the norm that rows are given
 
 The metadata holds one JSON object under "clear_cli": the format version and where the fit came from.
 """
@@ -19,19 +22,30 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from clear_cli.errors import DataError
-from clear_cli.projector import Projector
+from clear_cli.projector import Projector, Renorm
 from clear_cli.remote import local_copy
 
 FORMAT = "clear_cli.projector"
 FORMAT_VERSION = 1
-FIELDS = ("mean", "directions", "spectrum", "rank", "strength", "scale", "placeholders")
+FIELDS = (
+    "mean",
+    "directions",
+    "spectrum",
+    "rank",
+    "strength",
+    "scale",
+    "placeholders",
+    "weights",
+    "keep_mean",
+    "renorm",
+)
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,11 @@ def write_artifact(path: Path, projectors: Mapping[str, Projector], provenance: 
             f"{name}.directions": projector.directions,
             f"{name}.spectrum": projector.spectrum,
             f"{name}.rank": np.int64(projector.rank),
-            f"{name}.strength": np.float64(projector.strength),
+            f"{name}.strength": projector.strength,
             f"{name}.scale": np.float64(projector.scale),
+            f"{name}.weights": projector.weights,
+            f"{name}.keep_mean": np.int64(projector.keep_mean),
+            f"{name}.renorm": np.int64(get_args(Renorm).index(projector.renorm)),
             f"{name}.placeholders": projector.placeholders.reshape(-1, projector.dim),
         }
     # One metadata key: the library does not promise an order for several.
@@ -117,9 +134,12 @@ def _projector(name: str, tensors: Mapping[str, Any], path: Path) -> Projector:
             directions=part["directions"],
             spectrum=part["spectrum"],
             rank=int(part["rank"]),
-            strength=float(part["strength"]),
+            strength=part["strength"],
             scale=float(part["scale"]),
             placeholders=part["placeholders"],
+            weights=part["weights"],
+            keep_mean=bool(part["keep_mean"]),
+            renorm=get_args(Renorm)[int(part["renorm"])],
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, IndexError) as error:
         raise DataError(f'the projector of "{name}" is damaged: {error}', where=path) from error

@@ -161,15 +161,15 @@ def apply(
     quiet: Quiet = False,
 ) -> None:
     """Project new items with a projector that was fitted before."""
-    from clear_cli.config import PerModality, read_rank, read_strength
-    from clear_cli.subspace import RankRule
+    from clear_cli.config import PerModality, read_number, read_rank
+    from clear_cli.rank import RankRule
     from clear_cli.workflow import usecases
 
     console = Console(as_json=as_json, quiet=quiet)
     inputs = _inputs(modality, embedding_column, id_column, ids, name)
     names = [one.modality for one in inputs]
     ranks: PerModality[RankRule | None] = PerModality.parse(rank, read_rank, None, names, "--rank")
-    strengths: PerModality[float | None] = PerModality.parse(strength, read_strength, None, names, "--strength")
+    strengths: PerModality[float | None] = PerModality.parse(strength, read_number, None, names, "--strength")
     published = usecases.apply(
         projector,
         inputs,
@@ -232,7 +232,7 @@ def _options(
     no_report: bool,
 ) -> FitOptions:
     from clear_cli.config import FitOptions, PerModality, read_rank, read_strength
-    from clear_cli.subspace import DEFAULT_RANK
+    from clear_cli.rank import DEFAULT_RANK
 
     names = [one.modality for one in inputs]
     return FitOptions(

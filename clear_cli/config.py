@@ -5,18 +5,23 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 from clear_cli.errors import UsageError
+from clear_cli.projector import Renorm
+from clear_cli.rank import DEFAULT_MAX_RANK, DEFAULT_RANK, RankRule
 from clear_cli.remote import is_remote
-from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK, RankRule
 
 T = TypeVar("T")
 
 OnInvalid = Literal["error", "keep"]
+Directions = Literal["covariance", "correlation"]
+Removal = Literal["orthogonal", "oblique"]
+Scale = Literal["none", "rms"]
+Strength = float | Literal["soft"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,16 @@ def known_modality(name: str, modalities: Sequence[str], *, option: str) -> None
     )
 
 
-def read_strength(value: Any) -> float:
+def read_strength(value: Any) -> Strength:
+    """A strength between 0 and 1, from a number or its text; or `soft`.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    return "soft" if value == "soft" else read_number(value, known="a number between 0 and 1, or soft")
+
+
+def read_number(value: Any, known: str = "a number between 0 and 1") -> float:
     """A strength between 0 and 1, from a number or its text.
 
     Raises:
@@ -101,7 +115,7 @@ def read_strength(value: Any) -> float:
     except (TypeError, ValueError):
         strength = -1.0
     if not 0 <= strength <= 1:
-        raise UsageError(f'strength "{value}" is not a number between 0 and 1', fix="--strength 0.8")
+        raise UsageError(f'strength "{value}" is not {known}', fix="--strength 0.8")
     return strength
 
 
@@ -110,14 +124,16 @@ def read_rank(value: Any) -> RankRule:
     return value if isinstance(value, RankRule) else RankRule.parse(str(value))
 
 
-def check_on_invalid(value: str) -> None:
-    """Check that a way to treat invalid rows exists.
+def check_choice(value: str, choices: Any, option: str) -> None:
+    """Check that a value is one of the choices of an option.
 
     Raises:
-        UsageError: It does not.
+        UsageError: It is not; the message lists them and suggests the nearest.
     """
-    if value not in get_args(OnInvalid):
-        raise UsageError(f'"{value}" is not a way to treat invalid rows', known=", ".join(get_args(OnInvalid)))
+    known = get_args(choices)
+    if value not in known:
+        nearest = difflib.get_close_matches(str(value), known, n=1, cutoff=0.0)[0]
+        raise UsageError(f'"{value}" is not a value of {option}', known=", ".join(known), fix=f"{option} {nearest}")
 
 
 def wildcard_root(path: Path) -> Path | None:
@@ -181,16 +197,29 @@ class FitOptions:
 
     Attributes:
         rank: Shared directions to remove.
-        strength: How much of each, 0 to 1.
+        strength: How much of each, 0 to 1; `soft` to shrink each just to its chance level.
         max_rank: Directions kept in the projector.
+        directions: Of the largest covariance, or of the largest correlation.
+        removal: Orthogonal projection, or the oblique one that changes the rows least.
+        keep_mean: Leave the column means as they are.
+        renorm: The norm that each row is given after the projection.
+        scale: `rms` to give every modality the same root-mean-square row norm, 1 before the projection.
+        winsorise: Share of the rows whose norms are taken as they are by the fit; longer rows are shortened to the
+            longest of these. None to take all as they are.
         on_invalid: What rows with NaN or infinity do: stop the run, or pass through.
         fit_items: Ids that the fit is restricted to; the projection is not.
         report: Measure, on a sample and on each row, what the projection does.
     """
 
     rank: PerModality[RankRule] = field(default_factory=lambda: PerModality(DEFAULT_RANK))
-    strength: PerModality[float] = field(default_factory=lambda: PerModality(1.0))
+    strength: PerModality[Strength] = field(default_factory=lambda: PerModality(1.0))
     max_rank: int = DEFAULT_MAX_RANK
+    directions: Directions = "covariance"
+    removal: Removal = "orthogonal"
+    keep_mean: bool = False
+    renorm: Renorm = "none"
+    scale: Scale = "none"
+    winsorise: float | None = None
     on_invalid: OnInvalid = "error"
     fit_items: Path | None = None
     report: bool = True
@@ -198,7 +227,40 @@ class FitOptions:
     def __post_init__(self) -> None:
         if self.max_rank < 0:
             raise UsageError(f"max rank {self.max_rank} is negative")
-        check_on_invalid(self.on_invalid)
+        check_choice(self.on_invalid, OnInvalid, "--on-invalid")
+        check_choice(self.directions, Directions, "--directions")
+        check_choice(self.removal, Removal, "--removal")
+        check_choice(self.renorm, Renorm, "--renorm")
+        check_choice(self.scale, Scale, "--scale")
+        for problem, fix in self._contradictions():
+            raise UsageError(problem, fix=fix)
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        """What cannot hold together, and the way out."""
+        if self.soft and self.directions == "correlation":
+            yield "soft strength shrinks singular values of covariance, not correlations", "--directions covariance"
+        if self.soft and self.removal == "oblique":
+            yield "soft strength shrinks what an orthogonal removal takes", "--removal orthogonal"
+        if self.renorm != "none" and self.scale != "none":
+            yield "rows that are given a norm cannot also be scaled", "--scale none or --renorm none"
+        if self.renorm != "none" and self.keep_mean:
+            yield "column means do not stay where rows are given a norm", "--renorm none, or without --keep-mean"
+
+    @property
+    def soft(self) -> bool:
+        """Whether the strength of any modality is."""
+        return "soft" in (self.strength.plain, *self.strength.named.values())
+
+    @property
+    def tested(self) -> bool:
+        """Whether the chance level of the spectrum is needed."""
+        rules = (self.rank.plain, *self.rank.named.values())
+        return self.report or self.soft or any(rule.automatic for rule in rules)
+
+    @property
+    def own(self) -> bool:
+        """Whether the covariance of each modality by itself is needed."""
+        return self.directions == "correlation" or self.removal == "oblique"
 
 
 @dataclass(frozen=True)
@@ -214,4 +276,4 @@ class ApplyOptions:
     report: bool = True
 
     def __post_init__(self) -> None:
-        check_on_invalid(self.on_invalid)
+        check_choice(self.on_invalid, OnInvalid, "--on-invalid")

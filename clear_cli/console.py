@@ -169,7 +169,7 @@ def _modality_row(name: str, one: Mapping[str, Any]) -> list[str]:
         "-" if unusable is None else f"{one['rows'] - unusable:,}",
         str(one["dim"]),
         str(one["rank"]),
-        f"{one['strength']:g}",
+        "soft" if one["strength"] is None else f"{one['strength']:g}",
         f"{one['energy_at_rank']:.0%}",
         "-" if one.get("variance_kept") is None else f"{one['variance_kept']:.0%}",
     ]

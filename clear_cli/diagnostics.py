@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.impact import norm, ratio
 from clear_cli.moments import CrossMoments
+from clear_cli.norms import norm, ratio
 from clear_cli.projector import Projector
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -43,10 +43,9 @@ def over_chance(moments: CrossMoments) -> float | None:
 
 
 def removed_from(c: Float64, a: Projector, b: Projector) -> Float64:
-    """P_a^T C P_b, (d_a, d_b), through the thin factors; output scales are left out."""
-    u, v = a.directions[:, : a.rank], b.directions[:, : b.rank]
-    c = c - a.strength * u @ (u.T @ c)
-    remaining: Float64 = c - b.strength * (c @ v) @ v.T
+    """P_a^T C P_b, (d_a, d_b), through the thin factors; scales and norms that rows are given are left out."""
+    c = c - a.removal.T @ (a.readers.T @ c)
+    remaining: Float64 = c - (c @ b.readers) @ b.removal
     return remaining
 
 

@@ -1,6 +1,6 @@
 """The impact of projection on rows: norms, distances, energy removed; of each row, and in total.
 
-Measured on the rows as they are written. Figures are plain numbers and lists, ready for JSON.
+Norms and distances are measured on the rows as they are written. Figures are plain numbers and lists, ready for JSON.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clear_cli.norms import norm, ratio, row_norms
 from clear_cli.projector import Projector
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -22,22 +23,20 @@ def row_figures(projector: Projector, x: Floats, y: Floats) -> dict[str, Float64
 
     Returns:
         (n,) each: `norm_before`, `norm_after`, `moved` (Euclidean), `energy` (squared distance from the mean of
-        the fit, before) and `removed` (share of it that is gone, 0 for a row on the mean).
+        the fit, before) and `removed` (share of it that the projection takes away, before any scale or norm is given
+        to the row; 0 for a row on the mean).
     """
-    # float16 would round the means by more than a row may have lost.
-    working = np.result_type(x, np.float32)
-    scratch = np.empty(x.shape, working)
-    energy = row_norms(x, projector.mean.astype(working), scratch) ** 2
-    left = row_norms(y, projector.projected_mean.astype(working), scratch) ** 2
+    before, left = projector.remainders(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Rounding may leave a row with a little more energy than it had.
-        removed = np.where(energy > 0, np.clip(1 - left / energy, 0.0, 1.0), 0.0)
+        # Rounding may leave a row with a little more energy than it had; an oblique projection does so by nature.
+        removed = np.where(before > 0, np.minimum(1 - (left / before) ** 2, 1.0), 0.0)
+    orthogonal = not projector.weights.size
     return {
         "norm_before": row_norms(x),
         "norm_after": row_norms(y),
-        "moved": row_norms(y, x, scratch),
-        "energy": energy,
-        "removed": np.zeros(len(x)) if projector.identity else removed,
+        "moved": row_norms(y, x),
+        "energy": before**2,
+        "removed": np.maximum(removed, 0.0) if orthogonal else removed,
     }
 
 
@@ -95,33 +94,3 @@ class Impact:
             "before": [self._bins[0].get(j, 0) for j in span],
             "after": [self._bins[1].get(j, 0) for j in span],
         }
-
-
-def row_norms(x: Floats, origin: Floats | None = None, scratch: Floats | None = None) -> Float64:
-    """||x_i - origin||_2 of each row of x (n, d), right over the whole range of the type: (n,).
-
-    `origin` is one point (d,) or one for each row (n, d); `scratch` (n, d) is overwritten, where it is given.
-    """
-    rows = x.astype(np.result_type(x, np.float32), copy=False)
-    if origin is not None:
-        rows = np.subtract(rows, origin, out=scratch)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        squares = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
-    norms: Float64 = np.sqrt(squares)
-    # Squares leave the range of the type long before the rows do.
-    safe = 1e30 if rows.dtype == np.float32 else 1e280
-    odd = np.flatnonzero(~((squares > 1 / safe) & (squares < safe)))
-    odd = odd[rows[odd].any(axis=1)]
-    norms[odd] = [norm(row.astype(np.float64)) for row in rows[odd]]
-    return norms
-
-
-def norm(x: Floats) -> float:
-    """Frobenius norm without under- or overflow."""
-    largest = float(np.abs(x).max(initial=0.0))
-    return largest * float(np.linalg.norm(x / largest)) if 0 < largest < np.inf else largest
-
-
-def ratio(part: float, whole: float) -> float | None:
-    """Part / whole, or None where the whole is zero: a share of nothing is not a number."""
-    return float(part / whole) if whole else None

@@ -159,13 +159,13 @@ class CrossMoments:
         self.settle()
         centred = self.products.sum(axis=0)
         centred -= np.outer(self.sums[0].sum(axis=0), self.sums[1].sum(axis=0)) / n
-        covariance: Float64 = np.ldexp(centred / (n - 1), -self._scale(0) - self._scale(1))
+        covariance: Float64 = np.ldexp(centred / (n - 1), -self.scale(0) - self.scale(1))
         return covariance
 
     def mean(self, side: int) -> Float64:
         """Column means of one side over the complete items: (d,)."""
         self.settle()
-        offset = np.ldexp(self.sums[side].sum(axis=0), -self._scale(side))
+        offset = np.ldexp(self.sums[side].sum(axis=0), -self.scale(side))
         mean: Float64 = self.pilots[side] + offset / max(self.items, 1)
         return mean
 
@@ -177,7 +177,7 @@ class CrossMoments:
         self.settle()
         total = self.sums[side].sum(axis=0)
         centred = max(self.squares[side].sum() - total @ total / n, 0.0)
-        return float(np.ldexp(centred / (n - 1), -2 * self._scale(side)))
+        return float(np.ldexp(centred / (n - 1), -2 * self.scale(side)))
 
     def _buffers_of(self, working: np.dtype[Any]) -> Buffers:
         if self._buffers is None or self._buffers.dtype != working:
@@ -242,19 +242,19 @@ class CrossMoments:
             self.squares[side][bucket] = np.ldexp(self.squares[side][bucket], -2 * powers)
             np.ldexp(self.products[bucket], -powers, out=self.products[bucket])
 
-    def _scale(self, side: int) -> int:
+    def scale(self, side: int) -> int:
         """The exponent that all buckets have once they are settled."""
         return int(self.exponents[side][0])
 
     def _centred(self) -> _Centred:
         """Each bucket about its own mean, in the units of the data."""
         n = np.maximum(self.count, 1)[:, None]
-        means = tuple(self.pilots[s] + np.ldexp(self.sums[s] / n, -self._scale(s)) for s in (0, 1))
+        means = tuple(self.pilots[s] + np.ldexp(self.sums[s] / n, -self.scale(s)) for s in (0, 1))
         squares = tuple(
-            np.ldexp(self.squares[s] - (self.sums[s] ** 2 / n).sum(axis=1), -2 * self._scale(s)) for s in (0, 1)
+            np.ldexp(self.squares[s] - (self.sums[s] ** 2 / n).sum(axis=1), -2 * self.scale(s)) for s in (0, 1)
         )
         outer = np.einsum("bi,bj->bij", self.sums[0] / n, self.sums[1])
-        return _Centred(means, squares, np.ldexp(self.products - outer, -self._scale(0) - self._scale(1)))
+        return _Centred(means, squares, np.ldexp(self.products - outer, -self.scale(0) - self.scale(1)))
 
 
 class _Centred:

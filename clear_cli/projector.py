@@ -1,24 +1,31 @@
-"""The fitted map of one modality: x -> x (I - strength U U^T), applied through its thin factor.
+"""The fitted map of one modality: x -> x - (x - mu) W diag(strength) U^T, applied through its thin factors.
 
-The directions are kept in order and beyond the rank in use, so that rank and strength can be lowered
-without a new fit. P itself, d x d, is never formed.
+U are the shared directions, W what reads them off a row: U itself for the orthogonal removal of CLEAR, so that
+x P = x (I - strength U U^T); S^-1 U, made dual to U, for the oblique one of LEACE, which takes the same linear
+information with the least change. The directions are kept in order and beyond the rank in use, so that rank and
+strength can be changed without a new fit. P itself, d x d, is never formed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from clear_cli.errors import DataError
 from clear_cli.health import Hashes, Status, row_hashes, row_status
+from clear_cli.norms import row_norms
 
 Floats = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]
 Statuses = npt.NDArray[np.uint8]
+
+Renorm = Literal["none", "original", "unit"]
+REMAINDER = 16
+"""A row of which less than this many roundings of its type is left is not given a norm: it would be noise made loud."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +38,12 @@ class Projector:
         directions: (d, k_max) orthonormal columns, ordered; the first `rank` are removed.
         spectrum: (r,) all singular values of the fit, descending, r >= k_max.
         rank: Directions removed, k <= k_max, k < d.
-        strength: How much of each is removed: 0 nothing, 1 all.
+        strength: (k_max,) how much of each is removed: 0 nothing, 1 all. One number stands for all.
         scale: Factor that the projected rows are multiplied by.
         placeholders: (p, d) filler rows of the fit, in the type of its input.
+        weights: (d, k_max) S^-1 U for the oblique removal; (0, 0) for the orthogonal one.
+        keep_mean: The part of the mean that lies in the directions stays: column means do not change.
+        renorm: Give each row its norm from before, or norm 1, after the projection.
     """
 
     modality: str
@@ -41,9 +51,12 @@ class Projector:
     directions: Float64
     spectrum: Float64
     rank: int
-    strength: float = 1.0
+    strength: Any = 1.0
     scale: float = 1.0
     placeholders: Floats = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    weights: Float64 = field(default_factory=lambda: np.empty((0, 0)))
+    keep_mean: bool = False
+    renorm: Renorm = "none"
 
     def __post_init__(self) -> None:
         dim, kept = self.directions.shape
@@ -53,12 +66,25 @@ class Projector:
             raise ValueError(f"a spectrum of shape {self.spectrum.shape} does not fit {kept} directions")
         if self.placeholders.size and self.placeholders.shape[1:] != (dim,):
             raise ValueError(f"placeholders of shape {self.placeholders.shape} do not fit {dim} dimensions")
-        if not all(np.isfinite(part).all() for part in (self.mean, self.directions, self.spectrum, self.scale)):
+        if self.weights.size and self.weights.shape != (dim, kept):
+            raise ValueError(f"weights of shape {self.weights.shape} do not fit directions of {self.directions.shape}")
+        strength = np.asarray(self.strength, dtype=np.float64)
+        if strength.shape not in ((), (kept,)):
+            raise ValueError(f"strengths of shape {strength.shape} do not fit {kept} directions")
+        parts = (self.mean, self.directions, self.spectrum, self.scale, self.weights)
+        if not all(np.isfinite(part).all() for part in parts):
             raise ValueError("a value is not finite")
         if not (0 <= self.rank <= kept and (self.rank < dim or self.rank == 0)):
             raise ValueError(f"rank {self.rank} does not fit {kept} directions of {dim} dimensions")
-        if not 0 <= self.strength <= 1:
-            raise ValueError(f"strength {self.strength} is not between 0 and 1")
+        if not ((strength >= 0) & (strength <= 1)).all():
+            raise ValueError(f"strength {strength} is not between 0 and 1")
+        object.__setattr__(self, "strength", np.broadcast_to(strength, kept).copy())
+
+    @property
+    def uniform_strength(self) -> float | None:
+        """The strength of every direction; None where they differ."""
+        used = self.strength[: self.rank] if self.rank else self.strength[:1]
+        return float(used[0]) if len(used) and (used == used[0]).all() else None
 
     @property
     def dim(self) -> int:
@@ -68,7 +94,7 @@ class Projector:
     @property
     def identity(self) -> bool:
         """Whether the map changes nothing, so that the output equals the input to the bit."""
-        return (self.rank == 0 or self.strength == 0) and self.scale == 1
+        return not self.strength[: self.rank].any() and self.scale == 1 and self.renorm == "none"
 
     def limited(self, *, rank: int | None = None, strength: float | None = None) -> Projector:
         """The same projector with another rank or strength."""
@@ -116,12 +142,14 @@ class Projector:
             out[:] = x
             return out, status
         working = np.result_type(x, np.float32)
-        shift, u, removal, constant = self._factors[working]
+        shift, readers, removal, constant = self._factors[working]
         # A raw row and a non-finite one may overflow here; both are put right below.
         with np.errstate(over="ignore", invalid="ignore"):
             y = np.subtract(x, shift, out=out if out.dtype == working else None, dtype=working)
-            y -= (y @ u) @ removal
+            y -= (y @ readers) @ removal
             y += constant
+            if self.renorm != "none":
+                y *= self._norm_factors(x, y).astype(working)[:, None]
             if self.scale != 1:
                 y *= working.type(self.scale)
             if y is not out:
@@ -147,26 +175,68 @@ class Projector:
         return np.isin(hashes, row_hashes(stored))
 
     @cached_property
+    def readers(self) -> Float64:
+        """(d, k) W: what of each direction is in a row, c W, of a row c about the mean. W^T U = I."""
+        u: Float64 = self.directions[:, : self.rank]
+        if not self.weights.size:
+            return u
+        q = self.weights[:, : self.rank]
+        w: Float64 = np.linalg.solve((u.T @ q).T, q.T).T.astype(np.float64)
+        return w
+
+    @cached_property
+    def removal(self) -> Float64:
+        """(k, d) diag(strength) U^T: what is taken off for what was read."""
+        u: Float64 = self.directions[:, : self.rank]
+        removal: Float64 = (u * self.strength[: self.rank]).T
+        return removal
+
+    @cached_property
     def projected_mean(self) -> Float64:
-        """(d,) the mean of the fit, projected."""
-        u = self.directions[:, : self.rank]
-        projected: Float64 = self.scale * (self.mean - self.strength * (self.mean @ u) @ u.T)
+        """(d,) where the mean of the fit comes out, before it is given a norm."""
+        moved = 0.0 if self.keep_mean else (self.mean @ self.readers) @ self.removal
+        projected: Float64 = self.scale * (self.mean - moved)
         return projected
+
+    def remainders(self, x: Floats, y: Floats) -> tuple[Float64, Float64]:
+        """||x - mu|| and ||(x - mu) P|| of rows x (n, d) that were written as y: (n,) each.
+
+        The second is measured on y, unless its rows were given a norm, which is not what is asked here.
+        """
+        # float16 would round the mean by more than a row may have lost.
+        working = np.result_type(x, np.float32)
+        c = np.subtract(x, self.mean.astype(working), dtype=working)
+        before = row_norms(c)
+        if not self.strength[: self.rank].any():
+            return before, before
+        if self.renorm == "none":
+            return before, row_norms(y, self.projected_mean.astype(working), c) / self.scale
+        c -= (c @ self.readers.astype(working)) @ self.removal.astype(working)
+        return before, row_norms(c)
+
+    def _norm_factors(self, x: Floats, y: Floats) -> Float64:
+        """(n,) what the rows y are to be multiplied by; 1 where next to nothing is left of a row."""
+        before, after = row_norms(x), row_norms(y)
+        target = before if self.renorm == "original" else np.ones(len(x))
+        enough = after > REMAINDER * float(np.finfo(x.dtype).eps) * before
+        factors: Float64 = np.divide(target, after, out=np.ones(len(x)), where=enough & np.isfinite(after))
+        return factors
 
     @cached_property
     def _factors(self) -> dict[np.dtype[Any], tuple[Floats, ...]]:
-        """Per working precision: shift (d,), U (d, k), strength U^T (k, d), and what the shift projects to (d,).
+        """Per working precision: shift (d,), W (d, k), strength U^T (k, d), and what the shift is mapped to (d,).
 
         x P = (x - shift) P + shift P holds for any shift, so the shift may be rounded; the small centred part is then
         projected in the working precision and the large constant one in float64. On raw rows with a column offset of
         1000 float32 leaves 2.4e-4 of the signal, this way 1e-6.
         """
-        u = self.directions[:, : self.rank]
+        w, removal = self.readers, self.removal
         factors: dict[np.dtype[Any], tuple[Floats, ...]] = {}
         for working in (np.dtype(np.float32), np.dtype(np.float64)):
             shift = self.mean.astype(working)
             exact = shift.astype(np.float64)
-            constant = exact - self.strength * (exact @ u) @ u.T
-            thin = (shift, u, (self.strength * u).T, constant)
+            # With the mean kept, only what the rounded shift lacks of it is projected.
+            constant = exact - ((exact - self.mean * self.keep_mean) @ w) @ removal
+            thin = (shift, w, removal, constant)
             factors[working] = tuple(np.ascontiguousarray(part, dtype=working) for part in thin)
         return factors

@@ -1,30 +1,31 @@
-"""The shared subspace of each modality: ordered directions, their spectrum, and how many of them to remove.
+"""The shared subspace of each modality: ordered directions, their spectrum, and how far it stands out from chance.
 
 Two modalities: the singular vectors of their cross-covariance, C = U diag(sigma) V^T (CLEAR, Zhan et al.
 2026, arXiv 2603.01536, section 3). More than two: for modality m the left singular vectors of the row of
 blocks [C_mq / sqrt(tr S_q) for q != m]. C_mq grows with the units of the partner q, and the root of its
 total variance takes them out, so that every partner speaks at the same volume: without it the loudest
 decides, and divided by tr S_q itself the quietest. At two modalities it changes nothing.
+
+Directions of correlation instead of covariance: the same of the whitened W_m^T C_mq W_q, whose singular values are
+canonical correlations; each left vector l then stands for the pattern S_m W_m l in the data, and the patterns are
+made orthonormal in their order. (The weights W_m l are no directions of the data: removing those leaves most of C.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.errors import UsageError
+from clear_cli.chance import Float32, ParallelMap, Significance, draws_of, significance
 from clear_cli.moments import CrossMoments
+from clear_cli.whitening import Whitening, whitening
 
 Float64 = npt.NDArray[np.float64]
 Pair = tuple[str, str]
-
-DEFAULT_MAX_RANK = 256
-TIE = 1e-6
-"""Two singular values closer than this share of the first are tied: their vectors rotate freely."""
+Own = Mapping[Pair, tuple[CrossMoments, CrossMoments]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,165 +35,169 @@ class SharedSubspace:
     Attributes:
         directions: (d, r) orthonormal columns, in descending order of the spectrum.
         spectrum: (r,) singular values, descending: of the cross-covariance itself at two modalities, of the
-            row of normalised blocks at more.
+            row of normalised blocks at more; canonical correlations where the directions are those of correlation.
+        significance: How far the spectrum stands out from chance; None where that was not asked.
     """
 
     directions: Float64
     spectrum: Float64
+    significance: Significance | None = None
 
     @property
     def dim(self) -> int:
         """Columns of the modality, d."""
         return len(self.directions)
 
-    @property
-    def numeric_rank(self) -> int:
-        """How many singular values stand above rounding, relative to the first (0 for an all-zero spectrum)."""
-        return numeric_rank(self.spectrum, self.dim)
+
+@dataclass(frozen=True)
+class Decomposition:
+    """How the shared subspaces are found.
+
+    Attributes:
+        correlation: Whiten each modality first, so that directions of low variance count as much as those of high.
+        cut: Relative eigenvalue cut of the covariances that are inverted.
+        chance: Test what is found against chance.
+        parallel: Runs the tests. The result does not depend on it.
+    """
+
+    correlation: bool = False
+    cut: float = 0.0
+    chance: bool = False
+    parallel: ParallelMap = map
 
 
-def shared_subspaces(moments: Mapping[Pair, CrossMoments], modalities: Sequence[str]) -> dict[str, SharedSubspace]:
+def shared_subspaces(
+    moments: Mapping[Pair, CrossMoments], modalities: Sequence[str], how: Decomposition, own: Own | None = None
+) -> dict[str, SharedSubspace]:
     """The shared subspace of every modality that occurs in `moments`.
 
     Args:
         moments: Cross-moments of each pair (a, b) that can be used; each modality may have several partners.
         modalities: All names, which fixes the order of the blocks.
+        how: What is decomposed.
+        own: Moments of the modalities by themselves, where they are whitened.
 
     Returns:
         One subspace per modality. At two modalities column j of both belongs to the same singular value.
 
     Source: Zhan et al. 2026, equations 4 to 6, for the two-modality case.
     """
+    whitened = {name: _whitened(name, own or {}, how.cut) for name in modalities} if how.correlation else {}
     if len(modalities) == 2:
         ((pair, only),) = moments.items()
-        u, sigma, vt = _svd(only.cross_covariance())
-        signs = _signs(u)
-        return {
-            pair[0]: SharedSubspace(u * signs, sigma),
-            pair[1]: SharedSubspace(np.ascontiguousarray(vt.T) * signs, sigma),
-        }
+        block = _Block.of(only, chance=how.chance)
+        u, sigma, v, tested = (block.whitened(*(whitened[name] for name in pair)) if whitened else block).decomposed(
+            how
+        )
+        sides = zip(pair, (u, v), strict=True)
+        return {name: SharedSubspace(_patterns(side, whitened.get(name)), sigma, tested) for name, side in sides}
     subspaces = {}
-    for modality in modalities:
-        u, sigma, _ = _svd(_row_of_blocks(moments, modality, modalities))
-        subspaces[modality] = SharedSubspace(u * _signs(u), sigma)
+    for name in modalities:
+        u, sigma, _, tested = _row_of_blocks(moments, name, modalities, whitened, how).decomposed(how)
+        subspaces[name] = SharedSubspace(_patterns(u, whitened.get(name)), sigma, tested)
     return subspaces
 
 
-def numeric_rank(spectrum: Float64, dim: int) -> int:
-    """Singular values above max(d, r) eps sigma_1; `>`, so that an all-zero spectrum has rank 0."""
-    if not len(spectrum):
-        return 0
-    eps = float(np.finfo(np.float64).eps)
-    return int(np.count_nonzero(spectrum > spectrum[0] * max(dim, len(spectrum)) * eps))
+def own_covariance(name: str, own: Own) -> Float64:
+    """S of a modality (d, d) over the complete items of all its pairs, each pair weighted by its items."""
+    parts = [(own[pair][pair.index(name)]) for pair in own if name in pair]
+    covariances = [one.cross_covariance() for one in parts]
+    return np.average(covariances, axis=0, weights=[one.items for one in parts])
 
 
-@dataclass(frozen=True)
-class RankRule:
-    """How the rank of a modality is chosen from its spectrum: `default`, a fixed number, or a share of the energy."""
+def _whitened(name: str, own: Own, cut: float) -> Whitening:
+    items = sum(own[pair][0].items for pair in own if name in pair)
+    return whitening(own_covariance(name, own), cut=cut, items=items)
 
-    text: str
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Cross-covariances of one modality with another, or with several side by side.
+
+    Attributes:
+        c: (d, d_q).
+        draws: (D, d, d_q) what chance makes of it; None where nothing is tested.
+        unit: What the draws are to be multiplied by.
+    """
+
+    c: Float64
+    draws: Float32 | None
+    unit: float = 1.0
 
     @classmethod
-    def parse(cls, text: str) -> RankRule:
-        """Read `16`, `90%` or `default`.
-
-        Raises:
-            UsageError: Anything else.
-        """
-        rule = cls(text.strip())
-        if rule.text == "default" or rule.count is not None or 0 < (rule.share or 0.0) <= 1:
-            return rule
-        raise UsageError(f'rank "{text}" is not a number of directions or a percentage', fix="--rank 16 or --rank 90%")
+    def of(cls, moments: CrossMoments, *, chance: bool) -> _Block:
+        draws, unit = draws_of(moments) if chance else (None, 1.0)
+        return cls(moments.cross_covariance(), draws, unit)
 
     @property
-    def count(self) -> int | None:
-        """The fixed number of directions, if the rule is one."""
-        return int(self.text) if self.text.isascii() and self.text.isdigit() else None
+    def transposed(self) -> _Block:
+        """The same seen from the other side."""
+        return _Block(self.c.T, None if self.draws is None else self.draws.transpose(0, 2, 1), self.unit)
 
-    @property
-    def share(self) -> float | None:
-        """The share of energy in (0, 1], if the rule is one."""
-        try:
-            return float(self.text.removesuffix("%")) / 100 if self.text.endswith("%") else None
-        except ValueError:
-            return None
+    def times(self, factor: float) -> _Block:
+        """All of it multiplied."""
+        return _Block(self.c * factor, self.draws, self.unit * factor)
 
-    def choose(self, spectrum: Float64, *, dim: int, partners: int, kept: int) -> int:
-        """The rank for one modality.
+    def whitened(self, a: Whitening, b: Whitening) -> _Block:
+        """W_a^T C W_b."""
+        w_a, w_b = a.whitener, b.whitener
+        draws = (
+            None if self.draws is None else [(w_a.T @ (self.unit * one) @ w_b).astype(np.float32) for one in self.draws]
+        )
+        return _Block(w_a.T @ self.c @ w_b, None if draws is None else np.stack(draws))
 
-        Args:
-            spectrum: (r,) all singular values.
-            dim: Columns of the modality; the rank stays below it.
-            partners: Columns of all other modalities together: the default is capped at a quarter of the smaller.
-            kept: Directions that are there to be removed.
-
-        Raises:
-            UsageError: The fixed number is not below `dim`, or more than can be shared, or more than is kept.
-        """
-        if self.count is not None:
-            if self.count >= dim:
-                raise UsageError(
-                    f"rank {self.count} would remove the whole modality: it has {dim} dimensions",
-                    fix=f"a rank of at most {min(dim - 1, len(spectrum))}",
-                )
-            if self.count > len(spectrum):
-                raise UsageError(
-                    f"rank {self.count} is more than the {len(spectrum)} directions that the modalities can share",
-                    fix=f"a rank of at most {len(spectrum)}",
-                )
-            if self.count > kept:
-                raise UsageError(
-                    f"rank {self.count} is more than the {kept} directions that are kept",
-                    fix=f"--max-rank {self.count} when fitting, or a rank of at most {kept}",
-                )
-            return min(self.count, numeric_rank(spectrum, dim))
-        rank = energy_rank(spectrum, 0.9 if self.share is None else self.share)
-        cap = max(min(dim, partners) // 4, 1) if self.share is None else dim - 1
-        return min(rank, cap, kept, numeric_rank(spectrum, dim))
+    def decomposed(self, how: Decomposition) -> tuple[Float64, Float64, Float64, Significance | None]:
+        """U, sigma, V, with the signs that make the largest entry of each column of U positive; tested."""
+        u, sigma, v = _svd(self.c)
+        signs = np.where(u[np.argmax(np.abs(u), axis=0), np.arange(u.shape[1])] < 0, -1.0, 1.0)
+        tested = (
+            None if self.draws is None else significance(sigma, u, v, self.draws, unit=self.unit, parallel=how.parallel)
+        )
+        return u * signs, sigma, v * signs, tested
 
 
-DEFAULT_RANK = RankRule("default")
-
-
-def energy_rank(spectrum: Float64, share: float) -> int:
-    """Smallest k whose leading squared singular values hold this share of their sum; 0 for an all-zero spectrum."""
-    energy = cumulative_energy(spectrum)
-    # Rounding may leave the last sum a little short of 1.
-    return min(int(np.searchsorted(energy, share * (1 - 1e-12)) + 1), len(energy)) if len(energy) and energy[-1] else 0
-
-
-def cumulative_energy(spectrum: Float64) -> Float64:
-    """(r,) share of sum sigma^2 in the first 1, 2, ... singular values; zeros for an all-zero spectrum."""
-    # Relative to the first, so that values of 1e-200 do not underflow when squared.
-    relative = spectrum / spectrum[0] if len(spectrum) and spectrum[0] else np.zeros_like(spectrum)
-    total = np.cumsum(relative**2)
-    shares: Float64 = total / total[-1] if len(total) and total[-1] else total
-    return shares
-
-
-def tied_at(spectrum: Float64, rank: int) -> bool:
-    """Whether the cut at this rank falls between equal singular values, so that the subspace is not determined."""
-    if not 0 < rank < len(spectrum):
-        return False
-    return bool(spectrum[rank - 1] - spectrum[rank] < TIE * spectrum[0])
-
-
-def _row_of_blocks(moments: Mapping[Pair, CrossMoments], modality: str, modalities: Sequence[str]) -> Float64:
+def _row_of_blocks(
+    moments: Mapping[Pair, CrossMoments],
+    name: str,
+    modalities: Sequence[str],
+    whitened: Mapping[str, Whitening],
+    how: Decomposition,
+) -> _Block:
     blocks = []
     for partner in modalities:
-        if (modality, partner) in moments:
-            pair = moments[modality, partner]
-            block, variance = pair.cross_covariance(), pair.total_variance(1)
-        elif (partner, modality) in moments:
-            pair = moments[partner, modality]
-            block, variance = pair.cross_covariance().T, pair.total_variance(0)
-        else:
+        pair = (name, partner) if (name, partner) in moments else (partner, name)
+        if pair not in moments:
             continue
-        blocks.append(block / np.sqrt(variance) if variance else np.zeros_like(block))
-    return np.concatenate(blocks, axis=1)
+        block = _Block.of(moments[pair], chance=how.chance)
+        if whitened:
+            block = block.whitened(*(whitened[one] for one in pair))
+        else:
+            variance = moments[pair].total_variance(pair.index(partner))
+            block = block.times(1 / np.sqrt(variance) if variance else 0.0)
+        blocks.append(block if pair[0] == name else block.transposed)
+    return _beside(blocks)
+
+
+def _beside(blocks: Sequence[_Block]) -> _Block:
+    unit = max(block.unit for block in blocks)
+    draws = [block.draws * np.float32(block.unit / (unit or 1.0)) for block in blocks if block.draws is not None]
+    return _Block(
+        np.concatenate([block.c for block in blocks], axis=1), np.concatenate(draws, axis=2) if draws else None, unit
+    )
+
+
+def _patterns(u: Float64, whitened: Whitening | None) -> Float64:
+    """Orthonormal directions of the data for the left singular vectors."""
+    if whitened is None:
+        return np.ascontiguousarray(u)
+    q, r = np.linalg.qr(whitened.root @ u)
+    # QR leaves the signs open; the pattern itself has one.
+    directions: Float64 = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    return directions
 
 
 def _svd(c: Float64) -> tuple[Float64, Float64, Float64]:
+    """U (d, r), sigma (r,), V (d_q, r)."""
     # An exact power of two first: LAPACK squares entries, and 1e-200 would vanish.
     largest = float(np.abs(c).max(initial=0.0))
     exponent = int(np.frexp(largest)[1]) if largest else 0
@@ -204,10 +209,4 @@ def _svd(c: Float64) -> tuple[Float64, Float64, Float64]:
         import scipy.linalg  # slow to import
 
         u, sigma, vt = scipy.linalg.svd(scaled, full_matrices=False, check_finite=False, lapack_driver="gesvd")
-    return u, np.ldexp(sigma, exponent), vt
-
-
-def _signs(u: Float64) -> npt.NDArray[Any]:
-    """(r,) the sign that makes the largest component of each column positive: the SVD leaves it open."""
-    largest = u[np.argmax(np.abs(u), axis=0), np.arange(u.shape[1])]
-    return np.where(largest < 0, -1.0, 1.0)
+    return u, np.ldexp(sigma, exponent), np.ascontiguousarray(vt.T)

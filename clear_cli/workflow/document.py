@@ -22,11 +22,12 @@ from clear_cli.diagnostics import (
     scatter,
 )
 from clear_cli.embeddings.base import Floats, Rows
-from clear_cli.impact import ratio
 from clear_cli.moments import CrossMoments
+from clear_cli.norms import ratio
 from clear_cli.projector import Projector
+from clear_cli.rank import cumulative_energy, numeric_rank
 from clear_cli.sample import Sample
-from clear_cli.subspace import Pair, cumulative_energy, numeric_rank
+from clear_cli.subspace import Pair
 from clear_cli.workflow.projecting import Extreme, Outcome
 from clear_cli.workflow.solving import Solution
 
@@ -91,7 +92,8 @@ def modality_figures(source: Rows, projector: Projector) -> Figures:
         "dim": source.dim,
         "dtype": source.dtype.name,
         "rank": rank,
-        "strength": projector.strength,
+        "strength": projector.uniform_strength,
+        "strengths": projector.strength[:rank].tolist(),
         "directions_kept": projector.directions.shape[1],
         "numeric_rank": numeric_rank(projector.spectrum, projector.dim),
         "spectrum": projector.spectrum.tolist(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,9 +39,11 @@ class Evidence:
         moments: Cross-moments of every pair.
         samples: The sample of complete items of every pair; none where nothing is to be reported.
         placeholders: Per modality its filler rows (p, d), in its own type.
+        own: Of every pair, the moments of each of its modalities by itself; none where no fit needs them.
     """
 
     modalities: dict[str, Described]
     moments: dict[Pair, CrossMoments]
     samples: dict[Pair, Sample]
     placeholders: dict[str, Floats]
+    own: dict[Pair, tuple[CrossMoments, CrossMoments]] = field(default_factory=dict)

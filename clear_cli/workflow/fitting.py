@@ -85,11 +85,12 @@ def fit_rows(sources: Mapping[str, Rows], alignment: Alignment, options: FitOpti
         if any(len(found) for found in reading.placeholders().values()):
             reading = Reading(sources, alignment, options, reading.placeholders())
             reading.run(aligned, machine, pool, "fitting again without placeholders")
-        solution = solve(reading.evidence(), options)
+        solution = solve(reading.evidence(), options, parallel=pool.map)
         unknown = alignment.unknown_fit_items
         warnings = [f"{unknown:,} ids in the list of items to fit on are not known"] if unknown else []
         warnings += solution.warnings
-        return Fitted(solution.projectors, solution.evidence, warnings, _membership(reading, solution))
+        membership = _membership(reading, solution)
+        return Fitted(solution.projectors, solution.evidence, warnings, solution.significances, membership)
 
 
 def first_ids(source: Rows, count: int = 3) -> list[Any]:

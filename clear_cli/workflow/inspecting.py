@@ -11,9 +11,9 @@ from clear_cli.artifact import read_artifact
 from clear_cli.embeddings import open_source
 from clear_cli.embeddings.base import Source
 from clear_cli.health import Floats, RepeatedRows, Status, row_hashes, row_status
-from clear_cli.impact import norm, ratio, row_norms
+from clear_cli.norms import norm, ratio, row_norms
+from clear_cli.rank import cumulative_energy, energy_rank
 from clear_cli.remote import place, reachable
-from clear_cli.subspace import cumulative_energy, energy_rank
 from clear_cli.workflow.document import SCHEMA_VERSION, plain
 from clear_cli.workflow.fitting import first_ids
 from clear_cli.workflow.job import PROJECTOR
@@ -66,7 +66,7 @@ def _projector(path: Path) -> dict[str, Any]:
         modalities[name] = {
             "dim": one.dim,
             "rank": one.rank,
-            "strength": one.strength,
+            "strength": "soft" if one.uniform_strength is None else one.uniform_strength,
             "scale": one.scale,
             "directions_kept": one.directions.shape[1],
             "placeholders": len(one.placeholders),

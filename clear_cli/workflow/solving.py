@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from clear_cli.chance import ParallelMap, Significance
 from clear_cli.config import FitOptions
 from clear_cli.errors import DataError
 from clear_cli.moments import CrossMoments
 from clear_cli.projector import Projector
+from clear_cli.rank import RankRule, energy_rank, tied_at
 from clear_cli.sample import Sample
-from clear_cli.subspace import Pair, RankRule, energy_rank, numeric_rank, shared_subspaces, tied_at
+from clear_cli.subspace import Decomposition, Pair, SharedSubspace, own_covariance, shared_subspaces
+from clear_cli.whitening import rounding, whitening
 from clear_cli.workflow.evidence import Evidence
+
+Float64 = npt.NDArray[np.float64]
 
 MIN_COMPLETE_ITEMS = 10
 
@@ -27,11 +32,13 @@ class Solution:
         projectors: One per modality.
         evidence: What they rest on: of the pairs that have enough items, the moments and samples.
         warnings: What the user should know.
+        significances: Per modality, how far its spectrum stands out from chance; none where that was not asked.
     """
 
     projectors: dict[str, Projector]
     evidence: Evidence
     warnings: list[str]
+    significances: dict[str, Significance]
 
     @property
     def moments(self) -> dict[Pair, CrossMoments]:
@@ -44,8 +51,13 @@ class Solution:
         return self.evidence.samples
 
 
-def solve(evidence: Evidence, options: FitOptions) -> Solution:
+def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = map) -> Solution:
     """Decompose the shared subspace of every modality and choose its rank.
+
+    Args:
+        evidence: What was accumulated.
+        options: Parameters of the fit.
+        parallel: Runs the tests against chance. The result does not depend on it.
 
     Raises:
         DataError: Too few complete items.
@@ -53,23 +65,69 @@ def solve(evidence: Evidence, options: FitOptions) -> Solution:
     """
     warnings: list[str] = []
     evidence = _enough(evidence, warnings)
-    modalities = evidence.modalities
+    dtypes = [one.dtype for one in evidence.modalities.values()]
+    how = Decomposition(
+        correlation=options.directions == "correlation", cut=rounding(*dtypes), chance=options.tested, parallel=parallel
+    )
+    subspaces = shared_subspaces(evidence.moments, list(evidence.modalities), how, evidence.own)
     projectors = {}
-    for name, subspace in shared_subspaces(evidence.moments, list(modalities)).items():
+    for name, subspace in subspaces.items():
         kept = min(options.max_rank, subspace.dim - 1, len(subspace.spectrum))
-        others = sum(one.dim for other, one in modalities.items() if other != name)
-        rank = options.rank[name].choose(subspace.spectrum, dim=subspace.dim, partners=others, kept=kept)
-        _warn_rank(name, rank, subspace.spectrum, options.rank[name], warnings)
+        rule = options.rank[name]
+        rank = rule.choose(subspace.spectrum, subspace.significance, dim=subspace.dim, kept=kept)
+        _warn_rank(name, rank, subspace, rule, warnings)
+        directions = np.ascontiguousarray(subspace.directions[:, :kept])
         projectors[name] = Projector(
             modality=name,
             mean=_mean(name, evidence.moments),
-            directions=np.ascontiguousarray(subspace.directions[:, :kept]),
+            directions=directions,
             spectrum=subspace.spectrum,
             rank=rank,
-            strength=options.strength[name],
+            strength=_strength(name, [one for one in subspaces if one != name], subspace, options)[:kept],
+            scale=1 / (_root_mean_square(name, evidence.moments) or 1.0) if options.scale == "rms" else 1.0,
             placeholders=evidence.placeholders[name],
+            weights=_weights(name, directions, evidence, how) if options.removal == "oblique" else np.empty((0, 0)),
+            keep_mean=options.keep_mean,
+            renorm=options.renorm,
         )
-    return Solution(projectors, evidence, warnings)
+    significances = {name: one.significance for name, one in subspaces.items() if one.significance is not None}
+    return Solution(projectors, evidence, warnings, significances)
+
+
+def _strength(
+    name: str, others: Sequence[str], subspace: SharedSubspace, options: FitOptions
+) -> npt.NDArray[np.float64]:
+    """(r,) the strength of each direction.
+
+    The soft one shrinks sigma_j just to its chance level tau_j: where the partner does the same, a root of it falls to
+    each side; where the partner removes a share of its own, the rest falls to this side.
+    """
+    own, spectrum = options.strength[name], subspace.spectrum
+    if own != "soft":
+        return np.full(len(spectrum), own)
+    assert subspace.significance is not None
+    partners = [options.strength[other] for other in others]
+    left = 1.0 if "soft" in partners else 1.0 - max((float(one) for one in partners), default=0.0)
+    share = np.divide(
+        subspace.significance.high, left * spectrum, out=np.ones(len(spectrum)), where=left * spectrum > 0
+    )
+    share = np.minimum(share, 1.0)
+    return 1.0 - (np.sqrt(share) if "soft" in partners else share)
+
+
+def _weights(name: str, directions: Float64, evidence: Evidence, how: Decomposition) -> Float64:
+    return whitening(own_covariance(name, evidence.own), cut=how.cut).solve(directions)
+
+
+def _root_mean_square(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
+    """The root-mean-square row norm of a modality over the complete items of its pairs."""
+    squares, items = 0.0, 0
+    for pair, one in moments.items():
+        if name in pair:
+            side = pair.index(name)
+            squares += one.total_variance(side) * (one.items - 1) + one.items * float(np.sum(one.mean(side) ** 2))
+            items += one.items
+    return float(np.sqrt(squares / max(items, 1)))
 
 
 def _mean(name: str, moments: Mapping[Pair, CrossMoments]) -> npt.NDArray[np.float64]:
@@ -107,11 +165,18 @@ def _enough(evidence: Evidence, warnings: list[str]) -> Evidence:
     return replace(evidence, moments=moments, samples=samples)
 
 
-def _warn_rank(name: str, rank: int, spectrum: npt.NDArray[np.float64], rule: RankRule, warnings: list[str]) -> None:
-    wanted = rule.count if rule.share is None else energy_rank(spectrum, rule.share)
+def _warn_rank(name: str, rank: int, subspace: SharedSubspace, rule: RankRule, warnings: list[str]) -> None:
+    spectrum = subspace.spectrum
+    wanted = rule.count
+    if rule.share is not None:
+        wanted = energy_rank(spectrum, rule.share)
+    elif rule.automatic and subspace.significance is not None:
+        wanted = subspace.significance.rank
     if wanted is not None and rank < wanted:
         warnings.append(f'"{name}" can lose only {rank} of the {wanted} directions that rank {rule.text} asks for')
-    elif numeric_rank(spectrum, len(spectrum)) == 0 and wanted != 0:
+    elif rank == 0 and rule.automatic:
+        warnings.append(f'"{name}" shares nothing that stands out from chance: its output equals its input')
+    elif rank == 0 and wanted != 0:
         warnings.append(f'"{name}" shares nothing that can be removed: its output equals its input')
     if tied_at(spectrum, rank):
         warnings.append(

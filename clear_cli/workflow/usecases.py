@@ -26,8 +26,8 @@ from clear_cli.parallel import background
 from clear_cli.projector import Projector
 from clear_cli.publish import check_target, read_manifest
 from clear_cli.publish_remote import check_remote
+from clear_cli.rank import RankRule
 from clear_cli.remote import is_remote
-from clear_cli.subspace import RankRule
 from clear_cli.workflow.document import SCHEMA_VERSION, document, pair_figures, with_outcomes
 from clear_cli.workflow.fitting import Membership, fit_rows
 from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
@@ -120,7 +120,7 @@ def apply(
         "on_invalid": on_invalid,
         "report": report,
         "rank": {name: one.rank for name, one in projectors.items()},
-        "strength": {name: one.strength for name, one in projectors.items()},
+        "strength": {name: one.strength.tolist() for name, one in projectors.items()},
         "projector": fingerprint(file)["xxh3_128"],
     }
     return job.publish(parameters, work)
@@ -138,11 +138,10 @@ def limited(
         raise UsageError(f'the projector has no modality "{modality}"', modalities=", ".join(artifact.projectors))
     projector = artifact.projectors[modality]
     rule = rank[modality]
-    partners = sum(one.dim for name, one in artifact.projectors.items() if name != modality)
     chosen = None
     if rule is not None:
         kept = projector.directions.shape[1]
-        chosen = rule.choose(projector.spectrum, dim=projector.dim, partners=partners, kept=kept)
+        chosen = rule.choose(projector.spectrum, None, dim=projector.dim, kept=kept)
     return projector.limited(rank=chosen, strength=strength[modality])
 
 

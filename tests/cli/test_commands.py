@@ -261,7 +261,8 @@ class TestApply:
         assert code == 0
         served = load_file(fitted / "projector.safetensors")
         u = served["text.directions"][:, : int(served["text.rank"])]
-        expected = new.text - served["text.strength"] * (new.text @ u) @ u.T
+        s = served["text.strength"][: u.shape[1]]
+        expected = new.text - (new.text @ u) * s @ u.T
         np.testing.assert_allclose(np.load(tmp_path / "new/embeddings/new.npy"), expected, atol=1e-5)
 
     def test_same_rows_come_out_as_in_the_run(self, call: Run, fitted: Path, files: Any, tmp_path: Path) -> None:
@@ -352,13 +353,13 @@ class TestUsage:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--rank", "many"], 'error: rank "many" is not a number of directions or a percentage\n'),
-            (["--rank", "130%"], 'error: rank "130%" is not a number of directions or a percentage\n'),
+            (["--rank", "many"], 'error: rank "many" is not auto, a number of directions or a percentage\n'),
+            (["--rank", "130%"], 'error: rank "130%" is not auto, a number of directions or a percentage\n'),
             (["--rank", "24"], "error: rank 24 would remove the whole modality: it has 24 dimensions\n"),
             (["--rank", "imgae=3"], 'error: no modality "imgae"\n  in: --rank\n  modalities: image, text\n'),
             (["--rank", "3", "--rank", "4"], "error: --rank is given twice\n"),
             (["--rank", "image=3", "--rank", "image=4"], 'error: --rank is given twice for "image"\n'),
-            (["--strength", "1.5"], 'error: strength "1.5" is not a number between 0 and 1\n'),
+            (["--strength", "1.5"], 'error: strength "1.5" is not a number between 0 and 1, or soft\n'),
             (["--name", "image=../x"], 'error: "../x" is not a file name\n'),
             (["--tmp-dir", "/nowhere"], "error: the folder for scratch files does not exist\n"),
         ],

@@ -131,7 +131,7 @@ def test_inspect_counts_duplicates_beside_placeholders(tmp_path: Path, catalogue
 def test_apply_in_python_knows_two_ways_with_invalid_rows(files: Any, catalogue: Catalogue) -> None:
     fitted = clear_cli.fit({"image": catalogue.image, "text": catalogue.text})
     for given in (fitted, files[0]):
-        with pytest.raises(clear_cli.ClearError, match='"raise" is not a way to treat invalid rows'):
+        with pytest.raises(clear_cli.ClearError, match='"raise" is not a value of on_invalid'):
             clear_cli.apply(given, {"image": catalogue.image}, on_invalid="raise")  # type: ignore[arg-type]
 
 

@@ -54,7 +54,7 @@ def fit(
     modalities: Mapping[str, Any],
     *,
     ids: Mapping[str, Any] | None = None,
-    rank: Any = "default",
+    rank: Any = "auto",
     strength: Any = 1.0,
     threads: int = 1,
     tmp_dir: Path | None = None,
@@ -64,7 +64,7 @@ def fit(
     sources = {name: ArrayRows(x, modality=name, ids=(ids or {}).get(name)) for name, x in modalities.items()}
     fit_items = options.get("fit_items")
     parameters = FitOptions(
-        rank=PerModality.of(rank, read_rank, read_rank("default"), sources, "rank"),
+        rank=PerModality.of(rank, read_rank, read_rank("auto"), sources, "rank"),
         strength=PerModality.of(strength, float, 1.0, sources, "strength"),
         **options,
     )

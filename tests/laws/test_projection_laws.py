@@ -39,7 +39,7 @@ def projectors(draw: st.DrawFn, strength: Any = strengths) -> Projector:
 def dense_projection(projector: Projector) -> Any:
     """P = I - strength U U^T."""
     u = projector.directions[:, : projector.rank]
-    return np.eye(projector.dim) - projector.strength * u @ u.T
+    return np.eye(projector.dim) - u @ np.diag(projector.strength[: projector.rank]) @ u.T
 
 
 @given(seed=seeds, dim_a=dims, dim_b=dims, rows=st.integers(10, 200), dtype=types)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from clear_cli.chance import Significance
 from clear_cli.errors import UsageError
-from clear_cli.subspace import RankRule, cumulative_energy, energy_rank, numeric_rank, tied_at
+from clear_cli.rank import RankRule, cumulative_energy, energy_rank, numeric_rank, tied_at
 from tests.laws.planted import Floats
 
 values = st.one_of(st.just(0.0), st.floats(1e-3, 1e3))
@@ -55,17 +56,35 @@ def test_cumulative_energy_rises_to_one(spectrum: Floats) -> None:
     assert energy[-1] == (pytest.approx(1) if spectrum[0] else 0)
 
 
-@given(spectra, st.sampled_from(["default", "0", "1", "50%", "90%", "100%"]), st.integers(1, 40), st.integers(1, 40))
+def stands_out(significant: int, effective: float) -> Significance:
+    return Significance(significant, effective, np.zeros(0), np.zeros(0))
+
+
+@given(spectra, st.sampled_from(["auto", "0", "1", "50%", "90%", "100%"]), st.integers(1, 40), st.integers(0, 40))
 def test_a_rank_leaves_a_dimension_and_removes_only_what_is_there(
-    spectrum: Floats, rule: str, dim: int, partners: int
+    spectrum: Floats, rule: str, dim: int, significant: int
 ) -> None:
     kept = max(min(dim - 1, len(spectrum)), 0)
     assume(rule != "1" or kept >= 1)
-    rank = RankRule.parse(rule).choose(spectrum, dim=dim, partners=partners, kept=kept)
+    significance = stands_out(significant, 0.7 * significant)
+    rank = RankRule.parse(rule).choose(spectrum, significance, dim=dim, kept=kept)
     assert 0 <= rank <= kept < max(dim, 1)
     assert rank <= np.count_nonzero(spectrum)
-    if rule == "default":
-        assert rank <= max(min(dim, partners) // 4, 1)
+    if rule == "auto":
+        assert rank <= significant
+
+
+@given(st.integers(0, 20), st.floats(0, 1))
+def test_the_automatic_rank_is_the_effective_number_rounded_up(significant: int, share: float) -> None:
+    effective = share * significant
+    rank = RankRule.parse("auto").choose(np.ones(30), stands_out(significant, effective), dim=31, kept=30)
+    assert effective - 1e-6 <= rank < effective + 1
+    assert rank <= significant
+
+
+def test_no_rank_is_automatic_where_chance_is_not_known() -> None:
+    with pytest.raises(UsageError, match="nothing is known of what stands out from chance"):
+        RankRule.parse("auto").choose(np.ones(3), None, dim=4, kept=3)
 
 
 @given(spectra, st.integers(0, 29))
@@ -73,14 +92,14 @@ def test_a_fixed_number_is_taken_as_it_is(spectrum: Floats, wanted: int) -> None
     assume(spectrum[0] > 0)
     spectrum = np.maximum(spectrum, 1e-3)
     assume(wanted <= len(spectrum))
-    assert RankRule.parse(str(wanted)).choose(spectrum, dim=31, partners=4, kept=len(spectrum)) == wanted
+    assert RankRule.parse(str(wanted)).choose(spectrum, None, dim=31, kept=len(spectrum)) == wanted
 
 
 @given(st.integers(1, 50), st.integers(0, 100))
 def test_a_fixed_number_that_leaves_no_dimension_is_refused(dim: int, more: int) -> None:
     spectrum: Any = np.ones(dim)
     with pytest.raises(UsageError, match=f"rank {dim + more} would remove the whole modality: it has {dim} dimensions"):
-        RankRule.parse(str(dim + more)).choose(spectrum, dim=dim, partners=dim, kept=dim)
+        RankRule.parse(str(dim + more)).choose(spectrum, None, dim=dim, kept=dim)
 
 
 @given(st.integers(0, 10**6))
@@ -103,10 +122,10 @@ def test_whatever_is_read_is_a_number_or_a_share(text: str) -> None:
         assert (rule.count is not None and rule.count >= 0) or 0 < (rule.share or 0) <= 1
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.5", "0%", "-5%", "101%", "nan%", "inf%", "%", "ninety%", "²", "auto"])
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "0%", "-5%", "101%", "nan%", "inf%", "%", "ninety%", "²", "Auto"])
 def test_what_is_neither_a_number_nor_a_share_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as error:
         RankRule.parse(text)
     assert str(error.value) == (
-        f'rank "{text}" is not a number of directions or a percentage\n  fix: --rank 16 or --rank 90%'
+        f'rank "{text}" is not auto, a number of directions or a percentage\n  fix: --rank 16 or --rank 90%'
     )

@@ -56,7 +56,7 @@ def test_a_rank_for_an_unknown_modality(sides: dict[str, Floats]) -> None:
 @pytest.mark.parametrize("strength", [-0.1, 1.1, "nan", "half", None, float("inf")])
 def test_a_strength_that_is_none(strength: Any) -> None:
     assert refusal(UsageError, lambda: read_strength(strength)) == (
-        f'strength "{strength}" is not a number between 0 and 1\n  fix: --strength 0.8'
+        f'strength "{strength}" is not a number between 0 and 1, or soft\n  fix: --strength 0.8'
     )
 
 
@@ -75,10 +75,11 @@ def test_a_small_third_modality_does_not_stop_removal_from_the_others(sides: dic
     assert fitted.projectors["image"].rank > 0
 
 
-def test_a_small_modality_still_loses_a_direction_by_default() -> None:
-    a, b = planted(200, (12, 3))
+def test_by_default_what_stands_out_from_chance_is_removed() -> None:
+    a, b = planted(400, (12, 8))
     fitted = fit({"image": a, "text": b})
-    assert {one.rank for one in fitted.projectors.values()} == {1}
+    assert {one.rank for one in fitted.projectors.values()} == {2}  # the effective number of three that fade
+    assert {one.significant for one in fitted.significances.values()} == {3}
     assert fitted.warnings == []
 
 
@@ -394,5 +395,5 @@ def test_a_full_disk_is_noticed_before_rows_are_reordered(
 
 
 def test_an_option_by_modality_falls_back_to_the_plain_one() -> None:
-    ranks = PerModality.of({"text": 4}, read_rank, read_rank("default"), ["image", "text"], "rank")
-    assert (ranks["image"].text, ranks["text"].text) == ("default", "4")
+    ranks = PerModality.of({"text": 4}, read_rank, read_rank("auto"), ["image", "text"], "rank")
+    assert (ranks["image"].text, ranks["text"].text) == ("auto", "4")

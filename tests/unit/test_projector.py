@@ -62,7 +62,11 @@ def test_strength_zero_for_one_modality_leaves_it_whole_and_takes_the_shared_sig
 def test_a_plain_strength_holds_for_every_modality_that_is_not_named() -> None:
     a, b, c = planted(500, (12, 8, 6))
     fitted = fit({"image": a, "text": b, "audio": c}, strength={"text": 0.25})
-    assert {name: one.strength for name, one in fitted.projectors.items()} == {"image": 1, "text": 0.25, "audio": 1}
+    assert {name: one.uniform_strength for name, one in fitted.projectors.items()} == {
+        "image": 1,
+        "text": 0.25,
+        "audio": 1,
+    }
 
 
 def test_rows_that_are_not_finite_pass_through_and_disturb_no_other(rows: Floats) -> None:
@@ -142,13 +146,8 @@ def test_rank_and_strength_can_be_lowered_after_the_fit() -> None:
     lower = one.limited(rank=1, strength=0.5)
     u = one.directions[:, :1]
     np.testing.assert_allclose(lower.transform(x), x - 0.5 * (x @ u) @ u.T, atol=1e-14)
-    assert (one.rank, one.strength) == (3, 1.0)
-    assert (one.limited().rank, one.limited().strength) == (3, 1.0)
-
-
-def test_the_projected_mean_is_the_mean_projected() -> None:
-    one = projector(strength=0.7, scale=3.0)
-    np.testing.assert_allclose(one.projected_mean, one.transform(one.mean[None])[0], rtol=1e-12)
+    assert (one.rank, one.uniform_strength) == (3, 1.0)
+    assert (one.limited().rank, one.limited().uniform_strength) == (3, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from clear_cli.diagnostics import heatmap, leftover, scale_ratio, scatter
-from clear_cli.impact import Impact, norm, ratio, row_figures, row_norms
+from clear_cli.impact import Impact, row_figures
+from clear_cli.norms import norm, ratio, row_norms
 from clear_cli.projector import Projector
 from tests.laws.planted import Floats, accumulated, dense_covariance, fit, orthonormal, planted, random_hashes
 

@@ -1,0 +1,83 @@
+"""Roots of a covariance and their inverses, over the directions that hold information.
+
+Real embeddings have columns near zero: whitened as they stand, they explode. Eigenvalues below a cut relative to the
+largest are left out before anything is inverted; a shrinkage towards the mean eigenvalue tames those above it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """The eigenpairs of a covariance S above the cut.
+
+    Attributes:
+        vectors: (d, r) eigenvectors.
+        values: (r,) eigenvalues, all above zero.
+    """
+
+    vectors: Float64
+    values: Float64
+
+    @property
+    def whitener(self) -> Float64:
+        """(d, r) W with W^T S W = I; its columns span what S does."""
+        w: Float64 = self.vectors / np.sqrt(self.values)
+        return w
+
+    @property
+    def root(self) -> Float64:
+        """(d, r) R = S W, so that R R^T = S."""
+        r: Float64 = self.vectors * np.sqrt(self.values)
+        return r
+
+    def solve(self, u: Float64) -> Float64:
+        """S^+ U for U (d, k): (d, k)."""
+        solved: Float64 = self.vectors @ ((self.vectors.T @ u) / self.values[:, None])
+        return solved
+
+
+def whitening(s: Float64, *, cut: float, items: int | None = None) -> Whitening:
+    """The eigenpairs of a covariance.
+
+    Args:
+        s: (d, d) symmetric, ddof = 1.
+        cut: Eigenvalues up to this share of the largest are left out; at least what float64 rounds to.
+        items: Shrink the eigenvalues as OAS does for a covariance of this many items; None not to.
+
+    Source: Chen, Wiesel, Eldar & Hero 2010, "Shrinkage algorithms for MMSE covariance estimation", equation 23, in the
+        simplified form of scikit-learn's `OAS`.
+    """
+    values, vectors = np.linalg.eigh(s)
+    return of_eigenpairs(values, vectors, cut=cut, items=items)
+
+
+def of_eigenpairs(values: Float64, vectors: Float64, *, cut: float, items: int | None = None) -> Whitening:
+    """As `whitening`, from the eigenvalues (d,) and eigenvectors (d, d) of S."""
+    floor = values[-1] * max(cut, len(values) * float(np.finfo(np.float64).eps))
+    kept = values > max(floor, 0.0)
+    share = 0.0 if items is None else _oas(values, items)
+    shrunk = (1 - share) * values[kept] + share * values.mean()
+    return Whitening(vectors[:, kept], shrunk)
+
+
+def rounding(*dtypes: np.dtype[Any]) -> float:
+    """The cut for covariances accumulated from products in the wider of float32 and these types."""
+    return float(np.finfo(np.result_type(np.float32, *dtypes)).eps)
+
+
+def _oas(values: Float64, items: int) -> float:
+    d = len(values)
+    largest = values[-1] or 1.0
+    values = values / largest
+    alpha, mu = float((values**2).sum()) / d**2, float(values.mean())
+    rest = (items + 1) * (alpha - mu**2 / d)
+    return 1.0 if rest <= 0 else min((alpha + mu**2) / rest, 1.0)
