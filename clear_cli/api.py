@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,13 @@ import numpy.typing as npt
 from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
 from clear_cli.config import (
+    Directions,
     FitOptions,
     Input,
     OnInvalid,
     PerModality,
+    Removal,
+    Scale,
     check_choice,
     read_number,
     read_rank,
@@ -33,8 +36,8 @@ from clear_cli.embeddings.base import Rows
 from clear_cli.errors import ClearError, UsageError
 from clear_cli.health import Status, row_status
 from clear_cli.machine import Machine, read_size
-from clear_cli.projector import Projector
-from clear_cli.rank import DEFAULT_MAX_RANK, DEFAULT_RANK
+from clear_cli.projector import Projector, Renorm
+from clear_cli.rank import DEFAULT_RANK
 from clear_cli.remote import place
 from clear_cli.workflow import usecases
 from clear_cli.workflow.document import document, pair_figures
@@ -48,6 +51,39 @@ __all__ = ["ClearError", "Fit", "apply", "fit", "inspect", "load", "run"]
 Floats = npt.NDArray[np.floating[Any]]
 PathLike = str | Path
 Embeddings = Mapping[str, Any]
+
+
+class Options(TypedDict, total=False):
+    """Parameters of a fit.
+
+    Attributes:
+        rank: Directions to remove: "auto" (as many as stand out from chance), 16, "90%", or a mapping by modality.
+            None: auto.
+        strength: 0 to 1, "soft" (each direction just down to its chance level), or a mapping by modality. None: 1.
+        max_rank: Directions kept, so that the rank can be changed when applying.
+        directions: "covariance" or "correlation": what is shared most.
+        removal: "orthogonal", or "oblique", which changes the rows least.
+        keep_mean: Leave the column means as they are.
+        renorm: "none", "original" or "unit": the norm that each row is given after the projection.
+        scale: "rms" to give all modalities the same root-mean-square row norm, 1 before the projection.
+        winsorise: Share of the rows that the fit takes as they are; those farther out are drawn in. None: all.
+        fit_items: File of the ids to fit on.
+        on_invalid: "error" or "keep" for rows with NaN or infinity.
+        report: Measure, on a sample and on each row, what the modalities share, before and after. True by default.
+    """
+
+    rank: Any
+    strength: Any
+    max_rank: int
+    directions: Directions
+    removal: Removal
+    keep_mean: bool
+    renorm: Renorm
+    scale: Scale
+    winsorise: float | None
+    fit_items: PathLike | None
+    on_invalid: OnInvalid
+    report: bool
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,45 +118,34 @@ def fit(
     embeddings: Embeddings,
     *,
     ids: Mapping[str, Any] | None = None,
-    rank: Any = None,
-    strength: Any = None,
-    max_rank: int = DEFAULT_MAX_RANK,
-    fit_items: PathLike | None = None,
-    on_invalid: OnInvalid = "error",
     embedding_column: Any = None,
     id_column: Any = None,
-    report: bool = True,
     threads: int | None = None,
+    **options: Unpack[Options],
 ) -> Fit:
     """Fit the shared subspace of two or more modalities. Nothing is written.
 
     Args:
         embeddings: Per modality an array (n, d) of floats, or a path. Without ids, row i of every array is item i.
         ids: Per modality the item ids: a sequence for an array, an id file for an NPY path.
-        rank: Directions to remove: 16, "90%", or a mapping by modality. None: 90 % of the energy, at most a quarter
-            of the smaller dimension.
-        strength: 0 to 1, or a mapping by modality. None: 1.
-        max_rank: Directions kept, so that the rank can be changed when applying.
-        fit_items: File of the ids to fit on.
-        on_invalid: "error" or "keep" for rows with NaN or infinity.
         embedding_column: For paths: the column or dataset, or a mapping by modality.
         id_column: For paths: the ids, or a mapping by modality.
-        report: Measure on a sample what the modalities share, before and after.
         threads: Threads for arithmetic; the result does not depend on it.
+        **options: Parameters of the fit, see `Options`.
 
     Raises:
         ClearError: See the command line reference.
     """
     if len(embeddings) < 2:
         raise UsageError(f"redundancy is between modalities, and there is only {len(embeddings)}")
-    options = _options(embeddings, rank, strength, max_rank, fit_items, on_invalid, report)
+    parameters = _options(embeddings, options)
     sources: dict[str, Rows]
     if _are_arrays(embeddings):
         keys: PerModality[Any] = PerModality.of(ids, list, None, embeddings, "ids")
         sources = {name: ArrayRows(x, modality=name, ids=keys[name]) for name, x in embeddings.items()}
     else:
         sources = dict(open_inputs(_inputs(embeddings, ids, embedding_column, id_column), _machine(threads)))
-    found = fit_rows(sources, align(sources, options.fit_items), options, _machine(threads))
+    found = fit_rows(sources, align(sources, parameters.fit_items), parameters, _machine(threads))
     return Fit(found.projectors, document(sources, found.projectors, pair_figures(found), found.warnings))
 
 
@@ -200,30 +225,27 @@ def run(
     out: PathLike,
     *,
     ids: Mapping[str, PathLike] | None = None,
-    rank: Any = None,
-    strength: Any = None,
-    max_rank: int = DEFAULT_MAX_RANK,
-    fit_items: PathLike | None = None,
-    on_invalid: OnInvalid = "error",
     embedding_column: Any = None,
     id_column: Any = None,
+    group_column: Mapping[str, str] | None = None,
     name: Mapping[str, str] | None = None,
     overwrite: bool = False,
-    report: bool = True,
     threads: int | None = None,
     memory: int | str | None = None,
+    **options: Unpack[Options],
 ) -> Published:
     """Fit modalities and write them again without what they share: the command `clear-cli run`.
 
-    The arguments are those of `fit` and `apply`.
+    The arguments are those of `fit` and `apply`; `group_column` names the column of one modality whose equal values
+    keep items together when figures are held out.
 
     Raises:
         ClearError: See the command line reference.
     """
     return usecases.run(
-        _inputs(embeddings, ids, embedding_column, id_column, name),
+        _inputs(embeddings, ids, embedding_column, id_column, name, group_column),
         place(out),
-        _options(embeddings, rank, strength, max_rank, fit_items, on_invalid, report),
+        _options(embeddings, options),
         overwrite=overwrite,
         machine=_machine(threads, memory),
     )
@@ -259,22 +281,14 @@ def _are_arrays(embeddings: Embeddings) -> bool:
     return not any(paths)
 
 
-def _options(
-    embeddings: Embeddings,
-    rank: Any,
-    strength: Any,
-    max_rank: int,
-    fit_items: PathLike | None,
-    on_invalid: OnInvalid,
-    report: bool,
-) -> FitOptions:
+def _options(embeddings: Embeddings, options: Options) -> FitOptions:
+    given: dict[str, Any] = {**options}
+    fit_items = given.pop("fit_items", None)
     return FitOptions(
-        rank=PerModality.of(rank, read_rank, DEFAULT_RANK, embeddings, "rank"),
-        strength=PerModality.of(strength, read_strength, 1.0, embeddings, "strength"),
-        max_rank=max_rank,
-        on_invalid=on_invalid,
+        rank=PerModality.of(given.pop("rank", None), read_rank, DEFAULT_RANK, embeddings, "rank"),
+        strength=PerModality.of(given.pop("strength", None), read_strength, 1.0, embeddings, "strength"),
         fit_items=None if fit_items is None else place(fit_items),
-        report=report,
+        **given,
     )
 
 
@@ -284,13 +298,23 @@ def _inputs(
     embedding_column: Any,
     id_column: Any,
     name: Mapping[str, str] | None = None,
+    group_column: Any = None,
 ) -> list[Input]:
     embedding = PerModality.of(embedding_column, str, None, embeddings, "embedding_column")
     key = PerModality.of(id_column, str, None, embeddings, "id_column")
     files = PerModality.of(ids, place, None, embeddings, "ids")
     names = PerModality.of(name, str, None, embeddings, "name")
+    groups = PerModality.of(group_column, str, None, embeddings, "group_column")
     return [
-        Input(modality, place(path), embedding[modality], key[modality], files[modality], names[modality])
+        Input(
+            modality,
+            place(path),
+            embedding[modality],
+            key[modality],
+            files[modality],
+            names[modality],
+            groups[modality],
+        )
         for modality, path in embeddings.items()
     ]
 

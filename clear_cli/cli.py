@@ -15,14 +15,17 @@ from clear_cli import __version__
 from clear_cli.console import Console, inspect_text, plan_text, print_error, published_text
 from clear_cli.errors import UsageError
 from clear_cli.options import (
+    Directions,
     DryRun,
     EmbeddingColumn,
     FitItems,
+    GroupColumn,
     IdColumn,
     Ids,
     Inspected,
     Invalid,
     Json,
+    KeepMean,
     MaxRank,
     Memory,
     Modalities,
@@ -36,9 +39,13 @@ from clear_cli.options import (
     Projector,
     Quiet,
     Rank,
+    Removal,
+    Renorm,
+    Scale,
     Strength,
     Threads,
     TmpDir,
+    Winsorise,
 )
 from clear_cli.remote import place
 
@@ -81,6 +88,13 @@ def run(
     out: Out,
     rank: Rank = [],  # noqa: B006  (Typer copies defaults)
     strength: Strength = [],  # noqa: B006
+    directions: Directions = "covariance",
+    removal: Removal = "orthogonal",
+    keep_mean: KeepMean = False,
+    renorm: Renorm = "none",
+    scale: Scale = "none",
+    winsorise: Winsorise = None,
+    group_column: GroupColumn = [],  # noqa: B006
     max_rank: MaxRank = 256,
     embedding_column: EmbeddingColumn = [],  # noqa: B006
     id_column: IdColumn = [],  # noqa: B006
@@ -101,8 +115,12 @@ def run(
     from clear_cli.workflow import usecases
 
     console = Console(as_json=as_json, quiet=quiet)
-    inputs = _inputs(modality, embedding_column, id_column, ids, name)
-    options = _options(inputs, rank, strength, max_rank, fit_items, on_invalid, no_report)
+    inputs = _inputs(modality, embedding_column, id_column, ids, name, group_column)
+    options = _options(
+        inputs, rank, strength, winsorise, max_rank=max_rank, directions=directions, removal=removal,
+        keep_mean=keep_mean, renorm=renorm, scale=scale, on_invalid=on_invalid.value, fit_items=fit_items,
+        report=not no_report,
+    )  # fmt: skip
     machine = _machine(threads, memory, tmp_dir, console)
     if dry_run:
         console.result(usecases.plan(inputs, out, options, machine), plan_text)
@@ -116,6 +134,13 @@ def fit(
     out: Out,
     rank: Rank = [],  # noqa: B006
     strength: Strength = [],  # noqa: B006
+    directions: Directions = "covariance",
+    removal: Removal = "orthogonal",
+    keep_mean: KeepMean = False,
+    renorm: Renorm = "none",
+    scale: Scale = "none",
+    winsorise: Winsorise = None,
+    group_column: GroupColumn = [],  # noqa: B006
     max_rank: MaxRank = 256,
     embedding_column: EmbeddingColumn = [],  # noqa: B006
     id_column: IdColumn = [],  # noqa: B006
@@ -134,8 +159,12 @@ def fit(
     from clear_cli.workflow import usecases
 
     console = Console(as_json=as_json, quiet=quiet)
-    inputs = _inputs(modality, embedding_column, id_column, ids, [])
-    options = _options(inputs, rank, strength, max_rank, fit_items, on_invalid, no_report)
+    inputs = _inputs(modality, embedding_column, id_column, ids, [], group_column)
+    options = _options(
+        inputs, rank, strength, winsorise, max_rank=max_rank, directions=directions, removal=removal,
+        keep_mean=keep_mean, renorm=renorm, scale=scale, on_invalid=on_invalid.value, fit_items=fit_items,
+        report=not no_report,
+    )  # fmt: skip
     machine = _machine(threads, memory, tmp_dir, console)
     _show(usecases.fit(inputs, out, options, overwrite=overwrite, machine=machine), console)
 
@@ -200,7 +229,12 @@ def inspect(
 
 
 def _inputs(
-    modality: list[str], embedding_column: list[str], id_column: list[str], ids: list[str], name: list[str]
+    modality: list[str],
+    embedding_column: list[str],
+    id_column: list[str],
+    ids: list[str],
+    name: list[str],
+    group_column: list[str] | None = None,
 ) -> list[Input]:
     from clear_cli.config import Input, PerModality
 
@@ -217,31 +251,25 @@ def _inputs(
     key = PerModality.parse(id_column, str, option="--id-column", **nothing)
     files = PerModality.parse(ids, place, option="--ids", **nothing)
     outputs = PerModality.parse(name, str, option="--name", **nothing)
+    groups = PerModality.parse(group_column or [], str, option="--group-column", **nothing)
     return [
-        Input(one, path, inside or embedding[one], key[one], files[one], outputs[one]) for one, path, inside in places
+        Input(one, path, inside or embedding[one], key[one], files[one], outputs[one], groups[one])
+        for one, path, inside in places
     ]
 
 
 def _options(
-    inputs: list[Input],
-    rank: list[str],
-    strength: list[str],
-    max_rank: int,
-    fit_items: Path | None,
-    on_invalid: Invalid,
-    no_report: bool,
+    inputs: list[Input], rank: list[str], strength: list[str], winsorise: str | None, **others: Any
 ) -> FitOptions:
-    from clear_cli.config import FitOptions, PerModality, read_rank, read_strength
+    from clear_cli.config import FitOptions, PerModality, read_rank, read_share, read_strength
     from clear_cli.rank import DEFAULT_RANK
 
     names = [one.modality for one in inputs]
     return FitOptions(
         rank=PerModality.parse(rank, read_rank, DEFAULT_RANK, names, "--rank"),
         strength=PerModality.parse(strength, read_strength, 1.0, names, "--strength"),
-        max_rank=max_rank,
-        on_invalid=on_invalid.value,
-        fit_items=fit_items,
-        report=not no_report,
+        winsorise=None if winsorise is None else read_share(winsorise, "--winsorise"),
+        **others,
     )
 
 

@@ -119,6 +119,18 @@ def read_number(value: Any, known: str = "a number between 0 and 1") -> float:
     return strength
 
 
+def read_share(value: Any, option: str) -> float:
+    """A share in (0, 1], from a percentage such as "99%".
+
+    Raises:
+        UsageError: It is none.
+    """
+    share = RankRule(str(value).strip()).share
+    if share is None or not 0 < share <= 1:
+        raise UsageError(f'"{value}" is not a percentage', where=option, fix=f"{option} 99%")
+    return share
+
+
 def read_rank(value: Any) -> RankRule:
     """A rank rule from 16, "16", "90%" or a RankRule. Errors as in `RankRule.parse`."""
     return value if isinstance(value, RankRule) else RankRule.parse(str(value))
@@ -160,6 +172,7 @@ class Input:
         id_column: Column or dataset; None to find it.
         ids: File of ids for a container that has none.
         name: File name in the output; None for the input's own.
+        group_column: Column or dataset whose equal values keep items together when figures are held out.
     """
 
     modality: str
@@ -168,6 +181,7 @@ class Input:
     id_column: str | None = None
     ids: Path | None = None
     name: str | None = None
+    group_column: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.modality):

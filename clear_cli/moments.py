@@ -50,6 +50,11 @@ def bucket_count(dim_a: int, dim_b: int) -> int:
 class CrossMoments:
     """Bucketed first and second cross-moments of two modalities, over their complete items.
 
+    Args:
+        dim_a: d_a.
+        dim_b: d_b.
+        buckets: B, a power of two; by default `bucket_count`.
+
     Attributes:
         dims: (d_a, d_b).
         count: (B,) items in each bucket.
@@ -60,9 +65,9 @@ class CrossMoments:
         exponents: per side, (B,) the scale is 2 ** exponent.
     """
 
-    def __init__(self, dim_a: int, dim_b: int) -> None:
+    def __init__(self, dim_a: int, dim_b: int, buckets: int | None = None) -> None:
         self.dims = (dim_a, dim_b)
-        buckets = bucket_count(dim_a, dim_b)
+        buckets = bucket_count(dim_a, dim_b) if buckets is None else buckets
         self.count = np.zeros(buckets, dtype=np.int64)
         self.sums = (np.zeros((buckets, dim_a)), np.zeros((buckets, dim_b)))
         self.squares = (np.zeros(buckets), np.zeros(buckets))
@@ -97,7 +102,7 @@ class CrossMoments:
         buffers = self._buffers_of(np.result_type(a, b, np.float32))
         if self._head is not None:
             self._look_ahead(a, b, buffers.dtype)
-        buckets = (hashes >> np.uint64(64 - log2(len(self.count)))).astype(np.uint8)
+        buckets = buckets_of(hashes, len(self.count))
         self.count += np.bincount(buckets, minlength=len(self.count))
         for full in buffers.add(a, b, buckets):
             for _ in parallel(self._multiply, full):
@@ -123,7 +128,7 @@ class CrossMoments:
         """
         if self.dims != other.dims:
             raise ValueError(f"moments of {self.dims} and {other.dims} dimensions cannot be merged")
-        merged = CrossMoments(*self.dims)
+        merged = CrossMoments(*self.dims, len(self.count))
         mine, theirs = self.settle()._centred(), other.settle()._centred()
         merged.count = self.count + other.count
         merged._head = None
@@ -150,6 +155,20 @@ class CrossMoments:
                 merged.sums[side][bucket] = sums[side]
             merged.products[bucket] = np.ldexp(product, sum(scales)) + np.outer(sums[0], sums[1]) / n
         return merged
+
+    def part(self, buckets: npt.NDArray[np.intp]) -> CrossMoments:
+        """The moments of the items in some buckets, all in one bucket."""
+        self.settle()
+        part = CrossMoments(*self.dims, 1)
+        part._head, part.pilots = None, self.pilots
+        part.count[0] = self.count[buckets].sum()
+        for side in (0, 1):
+            part.exponents[side][:] = self.scale(side)
+            part.sums[side][0] = self.sums[side][buckets].sum(axis=0)
+            part.squares[side][0] = self.squares[side][buckets].sum()
+        for bucket in buckets:
+            part.products[0] += self.products[bucket]
+        return part
 
     def cross_covariance(self) -> Float64:
         """C = (A - mu_A)^T (B - mu_B) / (n - 1): (d_a, d_b). Zeros for fewer than two items."""
@@ -266,9 +285,9 @@ class _Centred:
         self.products = products
 
 
-def log2(power: int) -> int:
-    """The exponent of a power of two."""
-    return power.bit_length() - 1
+def buckets_of(hashes: Hashes, buckets: int) -> npt.NDArray[np.uint8]:
+    """(n,) the bucket of each hash, of a power of two of them; so that a bucket of few holds whole buckets of many."""
+    return (hashes >> np.uint64(32) >> np.uint64(33 - buckets.bit_length())).astype(np.uint8)
 
 
 def _pilot(rows: Floats, working: np.dtype[Any]) -> Float64:

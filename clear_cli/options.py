@@ -34,19 +34,62 @@ Rank = Annotated[
     list[str],
     typer.Option(
         metavar="[NAME=]K",
-        help="Shared directions to remove: a number, or a percentage of the shared energy. "
-        "Default: 90%, at most a quarter of the smaller dimension.",
+        help="Shared directions to remove: auto (as many as stand out from chance), a number, or a percentage of the "
+        "shared energy. Default: auto.",
     ),
 ]
 Strength = Annotated[
     list[str],
-    typer.Option(metavar="[NAME=]S", help="How much of each direction to remove, 0 to 1. Default: 1."),
+    typer.Option(
+        metavar="[NAME=]S",
+        help="How much of each direction to remove: 0 to 1, or soft (each just down to its chance level). Default: 1.",
+    ),
 ]
 OtherRank = Annotated[
     list[str], typer.Option("--rank", metavar="[NAME=]K", help="Another number of directions. Default: as fitted.")
 ]
 OtherStrength = Annotated[
     list[str], typer.Option("--strength", metavar="[NAME=]S", help="Another strength, 0 to 1. Default: as fitted.")
+]
+Directions = Annotated[
+    str,
+    typer.Option(
+        metavar="covariance|correlation",
+        help="What is shared most: in variance, or in correlation, which also finds directions of low variance.",
+    ),
+]
+Removal = Annotated[
+    str,
+    typer.Option(
+        metavar="orthogonal|oblique",
+        help="How it is removed: by projection, or with the least change of the rows that takes the same information.",
+    ),
+]
+KeepMean = Annotated[bool, typer.Option("--keep-mean", help="Leave the column means as they are.")]
+Renorm = Annotated[
+    str,
+    typer.Option(metavar="none|original|unit", help="The norm that each row is given after the projection."),
+]
+Scale = Annotated[
+    str,
+    typer.Option(
+        metavar="none|rms",
+        help="rms: multiply each modality by one factor, so that all have the root-mean-square row norm 1 before.",
+    ),
+]
+Winsorise = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PERCENT",
+        help="For the fit alone, draw rows that are farther out than this share of all in to that distance, as in 99%.",
+    ),
+]
+GroupColumn = Annotated[
+    list[str],
+    typer.Option(
+        metavar="NAME=COLUMN",
+        help="Column of one modality whose equal values keep items together when figures are held out.",
+    ),
 ]
 MaxRank = Annotated[
     int, typer.Option(min=0, help="Directions kept in the projector, so that the rank can be changed when applying.")

@@ -39,16 +39,25 @@ class Sample:
         self._filled = 0
         # Room for all, which takes memory only where it is used.
         self._hash_room: Hashes = np.empty(self.capacity, dtype=np.uint64)
+        self._content_room: Hashes = np.empty(self.capacity, dtype=np.uint64)
         self._row_room: tuple[Floats, Floats] = (
             np.empty((self.capacity, a[0]), a[1]),
             np.empty((self.capacity, b[0]), b[1]),
         )
 
-    def update(self, a: Floats, b: Floats, hashes: Hashes) -> None:
-        """Offer items: row i of a (n, d_a) and of b (n, d_b) is one item, with an item hash (n,)."""
+    def update(self, a: Floats, b: Floats, hashes: Hashes, contents: Hashes) -> None:
+        """Offer items.
+
+        Args:
+            a: (n, d_a) row i of this and
+            b: (n, d_b) row i of that are one item.
+            hashes: (n,) of the items, by which they are chosen.
+            contents: (n,) of their contents, by which the moments put them into buckets.
+        """
         first = min(self.capacity - self._filled, len(hashes))
         if first:
-            self._put(np.arange(self._filled, self._filled + first), a[:first], b[:first], hashes[:first])
+            places = np.arange(self._filled, self._filled + first)
+            self._put(places, a[:first], b[:first], hashes[:first], contents[:first])
             self._filled += first
         if first == len(hashes):
             return
@@ -60,29 +69,43 @@ class Sample:
         order = np.argpartition(everyone, self.capacity - 1)
         stay, leave = order[: self.capacity], order[self.capacity :]
         newcomers = offered[stay[stay >= self.capacity] - self.capacity]
-        self._put(leave[leave < self.capacity], a[newcomers], b[newcomers], hashes[newcomers])
+        places = leave[leave < self.capacity]
+        self._put(places, a[newcomers], b[newcomers], hashes[newcomers], contents[newcomers])
 
     def merge(self, other: Sample) -> Sample:
         """The sample of both sets of items. An item in both counts twice, as it does in the moments."""
         merged = Sample(*self._sides, min(self.capacity, other.capacity))
         for part in (self, other):
-            merged.update(*part.rows(), part.hashes)
+            merged.update(*part.rows(), part.hashes, part.contents)
         return merged
 
     @property
     def hashes(self) -> Hashes:
         """(K,) item hashes, ascending."""
-        return np.sort(self._hash_room[: self._filled])
+        self._sort()
+        return self._hash_room[: self._filled]
+
+    @property
+    def contents(self) -> Hashes:
+        """(K,) hashes of the contents, in the order of the item hashes."""
+        self._sort()
+        return self._content_room[: self._filled]
 
     def rows(self) -> tuple[Floats, Floats]:
         """(K, d_a) and (K, d_b), in the order of the hashes, so the same for every order of the stream."""
-        order = np.argsort(self._hash_room[: self._filled], kind="stable")
-        # Sorted for good, one side at a time: the sample is too large to be held twice.
-        self._hash_room[: self._filled] = self._hash_room[order]
-        for room in self._row_room:
-            room[: self._filled] = room[order]
+        self._sort()
         return self._row_room[0][: self._filled], self._row_room[1][: self._filled]
 
-    def _put(self, places: npt.NDArray[np.intp], a: Floats, b: Floats, hashes: Hashes) -> None:
+    def _sort(self) -> None:
+        """Sort everything for good, one side at a time: the sample is too large to be held twice."""
+        hashes = self._hash_room[: self._filled]
+        if (hashes[1:] >= hashes[:-1]).all():
+            return
+        order = np.argsort(hashes, kind="stable")
+        for room in (self._hash_room, self._content_room, *self._row_room):
+            room[: self._filled] = room[order]
+
+    def _put(self, places: npt.NDArray[np.intp], a: Floats, b: Floats, hashes: Hashes, contents: Hashes) -> None:
         self._hash_room[places] = hashes
+        self._content_room[places] = contents
         self._row_room[0][places], self._row_room[1][places] = a, b

@@ -7,7 +7,7 @@ the rows of the first modality in their order, then items that only later modali
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,9 @@ from clear_cli.health import Hashes, mix
 
 LIST_ROWS = 1 << 17
 
+NO_GROUP = np.uint64(0)
+"""The group of an item that has none."""
+
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
@@ -46,6 +49,7 @@ class Alignment:
         shared: (items,) which items more than one modality has a row for; None for all.
         fit: (items,) which items may enter the fit; None for all.
         unknown_fit_items: Ids of the fit list that no modality has.
+        groups: (items,) hash of the group of each item, whose items stay together; None where there are no groups.
     """
 
     items: int
@@ -54,6 +58,7 @@ class Alignment:
     shared: Mask | None
     fit: Mask | None
     unknown_fit_items: int = 0
+    groups: Hashes | None = None
 
     def item_numbers(self, modality: str, start: int, rows: int) -> Positions:
         """Item numbers of some consecutive rows of a modality, -1 for none: (rows,)."""
@@ -77,6 +82,18 @@ class Alignment:
         else:
             present[positions[positions >= 0]] = True
         return present
+
+
+def grouped(alignment: Alignment, modality: str, groups: Rows) -> Alignment:
+    """The alignment with the groups that the rows of one modality belong to, which `groups` has as its ids."""
+    hashes = np.full(alignment.items, NO_GROUP)
+    start = 0
+    for values in groups.ids():
+        numbers = alignment.item_numbers(modality, start, len(values))
+        known = numbers >= 0
+        hashes[numbers[known]] = mix(fold(keys_of(values)))[known]
+        start += len(values)
+    return replace(alignment, groups=hashes)
 
 
 def align(sources: Mapping[str, Rows], fit_items: Path | None = None) -> Alignment:

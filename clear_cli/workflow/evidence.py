@@ -12,6 +12,9 @@ from clear_cli.moments import CrossMoments
 from clear_cli.sample import Sample
 from clear_cli.subspace import Pair
 
+FOLDS = 4
+"""Parts that figures are held out of in turn. A fold is a range of buckets, so equal items are in one."""
+
 
 @dataclass(frozen=True, eq=False)
 class Described:

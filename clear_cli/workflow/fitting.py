@@ -1,7 +1,7 @@
 """The fit: stream all modalities side by side, accumulate, and solve.
 
-The data are read once. Only where the reading turns up placeholder rows are they read again, because a
-placeholder cannot be told from data before it has been seen to repeat.
+The data are read once. Only where the reading turns up placeholder rows, or rows are to be winsorised, are they read
+again: a placeholder cannot be told from data before it has been seen to repeat, nor how far is far.
 """
 
 from __future__ import annotations
@@ -82,9 +82,12 @@ def fit_rows(sources: Mapping[str, Rows], alignment: Alignment, options: FitOpti
     ):
         reading = Reading(sources, alignment, options)
         reading.run(aligned, machine, pool, "fitting")
-        if any(len(found) for found in reading.placeholders().values()):
-            reading = Reading(sources, alignment, options, reading.placeholders())
-            reading.run(aligned, machine, pool, "fitting again without placeholders")
+        placeholders = reading.placeholders()
+        limits = reading.winsorising(options.winsorise) if options.winsorise else {}
+        if limits or any(len(found) for found in placeholders.values()):
+            reading = Reading(sources, alignment, options, placeholders, limits)
+            again = "with far rows drawn in" if limits else "without placeholders"
+            reading.run(aligned, machine, pool, f"fitting again {again}")
         solution = solve(reading.evidence(), options, parallel=pool.map)
         unknown = alignment.unknown_fit_items
         warnings = [f"{unknown:,} ids in the list of items to fit on are not known"] if unknown else []

@@ -15,6 +15,7 @@ from clear_cli import __version__
 from clear_cli.config import Input, wildcard_root
 from clear_cli.disk import fingerprint, output_error, require_free
 from clear_cli.embeddings import open_source
+from clear_cli.embeddings.align import Alignment, align, grouped
 from clear_cli.embeddings.base import Source, unreadable
 from clear_cli.errors import DataError, UsageError
 from clear_cli.machine import Machine
@@ -87,6 +88,28 @@ class Job:
             self.sources = open_inputs(inputs, machine)
             self._state |= {path: _state(path) for source in self.sources.values() for path in source.files()}
             self._acquaint()
+            self._group_sources = {
+                one.modality: open_source(
+                    one.path,
+                    modality=one.modality,
+                    embedding_column=one.embedding_column,
+                    id_column=one.group_column,
+                )
+                for one in inputs
+                if one.group_column is not None
+            }
+        self.groups = {one.modality: one.group_column for one in inputs if one.group_column is not None}
+        if len(self.groups) > 1:
+            raise UsageError(
+                "groups are columns of one modality", where="--group-column", modalities=", ".join(self.groups)
+            )
+
+    def aligned(self, fit_items: Path | None) -> Alignment:
+        """Which rows describe the same item, and which items stay together. Errors as in `align`."""
+        alignment = align(self.sources, fit_items)
+        for modality, groups in self._group_sources.items():
+            alignment = grouped(alignment, modality, groups)
+        return alignment
 
     def _acquaint(self) -> None:
         """Let modalities of one container know of each other: a sink that is made, and not entered, writes nothing.

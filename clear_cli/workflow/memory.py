@@ -9,6 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from clear_cli.buffers import BUFFER_ROWS
+from clear_cli.chance import DRAWS
+from clear_cli.config import FitOptions
 from clear_cli.embeddings.align import Alignment
 from clear_cli.embeddings.base import CHUNK_BYTES, Rows
 from clear_cli.embeddings.kept import Kept
@@ -16,6 +18,7 @@ from clear_cli.embeddings.stream import PARTITION_BYTES, SCATTER_BYTES, reordere
 from clear_cli.errors import UsageError
 from clear_cli.moments import bucket_count
 from clear_cli.sample import sample_items
+from clear_cli.workflow.evidence import FOLDS
 
 INTERPRETER_BYTES = 200 << 20
 """Python with its libraries, and what they allocate for themselves."""
@@ -57,13 +60,14 @@ def piece_bytes(granted: int, modalities: int) -> int:
     return granted // (8 * max(modalities, 2))
 
 
-def budget(sources: Mapping[str, Rows], alignment: Alignment, granted: int, *, report: bool) -> Budget:
+def budget(sources: Mapping[str, Rows], alignment: Alignment, granted: int, options: FitOptions) -> Budget:
     """What a run needs at its peak, roughly.
 
     Raises:
         UsageError: More than is granted.
     """
-    pairs = sum(_pair_bytes(a, b, report) for a, b in combinations(sources.values(), 2))
+    report = options.report
+    pairs = sum(_pair_bytes(a, b, options) for a, b in combinations(sources.values(), 2))
     reordering = sum(
         min(2 * PARTITION_BYTES + 2 * SCATTER_BYTES, 4 * _bytes(sources[name]))
         for name in sources
@@ -99,16 +103,21 @@ def kept_rows(sources: Mapping[str, Rows], kept: int) -> dict[str, Kept]:
     return {name: Kept(source, kept * sizes[name] // total) for name, source in sources.items()}
 
 
-def _pair_bytes(a: Rows, b: Rows, report: bool) -> int:
-    """The moments of a pair, with their buffers, and its sample."""
+def _pair_bytes(a: Rows, b: Rows, options: FitOptions) -> int:
+    """The moments of a pair, with their buffers, what chance makes of them, and its sample."""
     buckets = bucket_count(a.dim, b.dim)
     working = np.result_type(a.dtype, b.dtype, np.float32).itemsize
     moments = buckets * (a.dim * b.dim * 8 + BUFFER_ROWS * (a.dim + b.dim) * working)
     shapes = [(one.dim, one.dtype) for one in (a, b)]
     row_bytes = sum(dim * dtype.itemsize for dim, dtype in shapes)
-    sample = min(sample_items(*shapes), a.rows, b.rows) * row_bytes if report else 0
+    if options.tested:
+        moments += DRAWS * a.dim * b.dim * 4
+    if options.own:
+        moments += sum(FOLDS * (8 * one.dim**2 + 2 * BUFFER_ROWS * one.dim * working) for one in (a, b))
+    sampled = options.report or options.winsorise
+    sample = min(sample_items(*shapes), a.rows, b.rows) * row_bytes if sampled else 0
     # Before and after at once, and the covariances of each.
-    return moments + 2 * sample + (4 * 8 * (a.dim + b.dim) ** 2 if report else 0)
+    return moments + 2 * sample + (4 * 8 * (a.dim + b.dim) ** 2 if options.report else 0)
 
 
 def _writing_bytes(source: Rows) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clear_cli.config import FitOptions
-from clear_cli.embeddings.align import Alignment
+from clear_cli.embeddings.align import NO_GROUP, Alignment
 from clear_cli.embeddings.base import Rows
 from clear_cli.embeddings.stream import Aligned, Block
 from clear_cli.errors import DataError
@@ -21,7 +21,8 @@ from clear_cli.machine import Machine
 from clear_cli.moments import CrossMoments, ParallelMap
 from clear_cli.parallel import Prefetch, shared_out
 from clear_cli.sample import Sample
-from clear_cli.workflow.evidence import Described, Evidence
+from clear_cli.winsor import Limit
+from clear_cli.workflow.evidence import FOLDS, Described, Evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,9 @@ class Reading:
         alignment: Their rows' item numbers.
         options: Parameters of the fit.
         known: Per modality the content hashes of placeholders, from an earlier reading.
+        limits: Per modality how far its rows may be from where; none where rows are taken as they are.
         moments: Per pair of modalities.
+        own: Per pair, of each of its modalities by itself; none where no covariance of its own is needed.
         samples: Per pair; none where nothing is to be reported.
         bits: The bit of each modality.
         usable: (items,) bit m is set where modality m has a usable row.
@@ -54,11 +57,16 @@ class Reading:
     alignment: Alignment
     options: FitOptions
     known: Mapping[str, Hashes] = field(default_factory=dict)
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shapes = {name: (source.dim, source.dtype) for name, source in self.sources.items()}
         self.moments = {(a, b): CrossMoments(shapes[a][0], shapes[b][0]) for a, b in combinations(shapes, 2)}
-        pairs = self.moments if self.options.report else ()
+        self.own = {
+            (a, b): (CrossMoments(shapes[a][0], shapes[a][0], FOLDS), CrossMoments(shapes[b][0], shapes[b][0], FOLDS))
+            for a, b in (self.moments if self.options.own else ())
+        }
+        pairs = self.moments if self.options.report or self.options.winsorise else ()
         self.samples = {(a, b): Sample(shapes[a], shapes[b]) for a, b in pairs}
         self.bits = {name: 1 << i for i, name in enumerate(shapes)}
         self.usable = np.zeros(self.alignment.items, dtype=np.min_scalar_type((1 << len(shapes)) - 1))
@@ -92,7 +100,18 @@ class Reading:
         placeholders = {
             name: np.array(fillers[name], one.dtype).reshape(-1, one.dim) for name, one in described.items()
         }
-        return Evidence(described, self.moments, self.samples, placeholders)
+        return Evidence(described, self.moments, self.samples, placeholders, self.own)
+
+    def winsorising(self, share: float) -> dict[str, Limit]:
+        """Per modality, the limit that this share of the sampled rows keeps."""
+        limits = {}
+        for name in self.sources:
+            rows = [sample.rows()[pair.index(name)] for pair, sample in self.samples.items() if name in pair]
+            hashes = [row_hashes(one) for one in rows]
+            fillers = self.repeated[name].placeholders()
+            sound = [one[~np.isin(found, fillers)] for one, found in zip(rows, hashes, strict=True)]
+            limits[name] = Limit.of(np.concatenate(sound), share)
+        return limits
 
     def placeholders(self) -> dict[str, Hashes]:
         """Per modality the content hashes of the rows that repeat too often to be data."""
@@ -125,9 +144,16 @@ class Reading:
                 complete &= self.alignment.fit[items]
             x, y = _selected(rows[a], complete), _selected(rows[b], complete)
             contents = pair_hashes(seen.hashes[a][complete], seen.hashes[b][complete])
-            self.moments[a, b].update(x, y, contents, parallel=parallel)
+            if self.alignment.groups is not None:
+                groups = self.alignment.groups[items][complete]
+                contents = np.where(groups != NO_GROUP, groups, contents)
             if self.samples:
-                self.samples[a, b].update(x, y, self.alignment.hashes(items)[complete])
+                self.samples[a, b].update(x, y, self.alignment.hashes(items)[complete], contents)
+            if self.limits:
+                x, y = self.limits[a].shortened(x), self.limits[b].shortened(y)
+            self.moments[a, b].update(x, y, contents, parallel=parallel)
+            for own, z in zip(self.own.get((a, b), ()), (x, y), strict=False):
+                own.update(z, z, contents, parallel=parallel)
 
     def _refuse_non_finite(self, name: str, status: npt.NDArray[np.uint8], block: Block) -> None:
         bad = np.flatnonzero(status == Status.NON_FINITE)

@@ -15,7 +15,6 @@ from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
 from clear_cli.config import ApplyOptions, FitOptions, Input, OnInvalid, PerModality
 from clear_cli.disk import fingerprint
-from clear_cli.embeddings.align import align
 from clear_cli.embeddings.base import Rows, Sink
 from clear_cli.embeddings.ids import table_id_type
 from clear_cli.embeddings.items import ItemsWriter
@@ -48,8 +47,8 @@ def run(
     job = Job("run", inputs, out, overwrite, machine or Machine(), others=[options.fit_items])
 
     def work(staging: Path) -> dict[str, Any]:
-        alignment = align(job.sources, options.fit_items)
-        share = budget(job.sources, alignment, job.machine.memory, report=options.report)
+        alignment = job.aligned(options.fit_items)
+        share = budget(job.sources, alignment, job.machine.memory, options)
         job.machine.progress.say(f"{share}, {share.kept / 2**20:,.0f} MiB for rows that are read once")
         rows = kept_rows(job.sources, share.kept)
         fitted = fit_rows(rows, alignment, options, job.machine)
@@ -62,7 +61,7 @@ def run(
         outcomes = _write_embeddings(job, staging, rows, fitted.projectors, parts, options)
         return with_outcomes(known(), outcomes, fitted.projectors)
 
-    return job.publish(_fit_parameters(options, job.sources), work)
+    return job.publish(_fit_parameters(options, job), work)
 
 
 def fit(
@@ -73,13 +72,13 @@ def fit(
     job = Job("fit", inputs, out, overwrite, machine or Machine(), others=[options.fit_items])
 
     def work(staging: Path) -> dict[str, Any]:
-        alignment = align(job.sources, options.fit_items)
-        job.machine.progress.say(str(budget(job.sources, alignment, job.machine.memory, report=options.report)))
+        alignment = job.aligned(options.fit_items)
+        job.machine.progress.say(str(budget(job.sources, alignment, job.machine.memory, options)))
         fitted = fit_rows(job.sources, alignment, options, job.machine)
         _write_projector(staging, fitted)
         return _found(job, fitted)
 
-    return job.publish(_fit_parameters(options, job.sources), work)
+    return job.publish(_fit_parameters(options, job), work)
 
 
 def apply(
@@ -150,8 +149,8 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions, machine: Machi
     _at_least_two(inputs)
     job = Job("run", inputs, out, True, machine, others=[options.fit_items])
     (check_remote if is_remote(out) else check_target)(out, overwrite=True)
-    alignment = align(job.sources, options.fit_items)
-    share = budget(job.sources, alignment, job.machine.memory, report=options.report)
+    alignment = job.aligned(options.fit_items)
+    share = budget(job.sources, alignment, job.machine.memory, options)
     names = list(job.sources)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -265,12 +264,20 @@ def _at_least_two(inputs: Sequence[Input]) -> None:
         )
 
 
-def _fit_parameters(options: FitOptions, names: Mapping[str, Any]) -> dict[str, Any]:
+def _fit_parameters(options: FitOptions, job: Job) -> dict[str, Any]:
+    names = list(job.sources)
     fit_items = None if options.fit_items is None else fingerprint(options.fit_items)
     return {
         "rank": {name: options.rank[name].text for name in names},
         "strength": {name: options.strength[name] for name in names},
         "max_rank": options.max_rank,
+        "directions": options.directions,
+        "removal": options.removal,
+        "keep_mean": options.keep_mean,
+        "renorm": options.renorm,
+        "scale": options.scale,
+        "winsorise": options.winsorise,
+        "group_column": dict(job.groups),
         "on_invalid": options.on_invalid,
         "fit_items": fit_items,
         "report": options.report,

@@ -62,7 +62,8 @@ def projected(embeddings: Path, rows: Floats, modality: str = "image") -> Floats
     p = load_file(embeddings.parent / "projector.safetensors")
     u = p[f"{modality}.directions"][:, : p[f"{modality}.rank"].item()]
     x = rows.astype(np.float64)
-    clean: Floats = p[f"{modality}.scale"] * (x - p[f"{modality}.strength"] * (x @ u) @ u.T)
+    s = p[f"{modality}.strength"][: u.shape[1]]
+    clean: Floats = p[f"{modality}.scale"] * (x - (x @ u) * s @ u.T)
     return clean
 
 

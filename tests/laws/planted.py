@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.config import FitOptions, PerModality, read_rank
+from clear_cli.config import FitOptions, PerModality, read_rank, read_strength
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.machine import Machine
@@ -65,7 +65,7 @@ def fit(
     fit_items = options.get("fit_items")
     parameters = FitOptions(
         rank=PerModality.of(rank, read_rank, read_rank("auto"), sources, "rank"),
-        strength=PerModality.of(strength, float, 1.0, sources, "strength"),
+        strength=PerModality.of(strength, read_strength, 1.0, sources, "strength"),
         **options,
     )
     machine = Machine(threads=threads) if tmp_dir is None else Machine(threads=threads, tmp_dir=tmp_dir)

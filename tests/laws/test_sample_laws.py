@@ -27,12 +27,13 @@ def offered(hashes: Hashes, capacity: int, batch: int = 10**9) -> Sample:
     sample = Sample(A, B, capacity)
     for start in range(0, len(hashes), batch):
         part = hashes[start : start + batch]
-        sample.update(*rows_of(part), part)
+        sample.update(*rows_of(part), part, ~part)
     return sample
 
 
 def assert_holds(sample: Sample, expected: Hashes) -> None:
     np.testing.assert_array_equal(sample.hashes, expected)
+    np.testing.assert_array_equal(sample.contents, ~expected)
     for rows, right in zip(sample.rows(), rows_of(expected), strict=True):
         assert rows.dtype == right.dtype
         np.testing.assert_array_equal(rows, right)
@@ -94,7 +95,7 @@ def test_it_keeps_its_rows_when_the_arrays_it_was_offered_change() -> None:
     a: Any = np.ones((5, 3), np.float32)
     b: Any = np.ones((5, 2))
     sample = Sample(A, B)
-    sample.update(a, b, np.arange(5, dtype=np.uint64))
+    sample.update(a, b, *2 * [np.arange(5, dtype=np.uint64)])
     a[:], b[:] = 7, 7
     assert all((rows == 1).all() for rows in sample.rows())
 

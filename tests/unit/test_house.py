@@ -16,20 +16,8 @@ ROOT = Path(clear_cli.__file__).parent
 # Lower floors know nothing of higher ones; within a floor modules may know each other.
 FLOORS = [
     {"errors"},
-    {
-        "norms",
-        "health",
-        "buffers",
-        "moments",
-        "sample",
-        "chance",
-        "whitening",
-        "rank",
-        "subspace",
-        "projector",
-        "diagnostics",
-        "impact",
-    },
+    {"norms", "winsor", "health", "buffers", "moments", "sample", "chance", "whitening"}
+    | {"rank", "subspace", "projector", "diagnostics", "impact"},
     {"config", "disk", "machine", "parallel", "publish", "publish_remote", "remote"},
     {"embeddings", "artifact"},
     {"workflow"},

@@ -9,6 +9,7 @@ import pytest
 
 from clear_cli import machine
 from clear_cli.buffers import BUFFER_ROWS
+from clear_cli.config import FitOptions, PerModality, read_rank
 from clear_cli.embeddings import arrays, kept
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
@@ -54,6 +55,9 @@ def test_the_smallest_limit_of_the_cgroups_is_granted(tmp_path: Path, monkeypatc
     assert machine.granted_threads() <= 2
 
 
+BARE = FitOptions(rank=PerModality(read_rank(2)), report=False)
+
+
 def sources(rows: int = 1000, dims: tuple[int, int] = (64, 32)) -> dict[str, ArrayRows]:
     rng = np.random.default_rng(0)
     return {name: ArrayRows(rng.normal(size=(rows, dim)), modality=name) for name, dim in zip("ab", dims, strict=True)}
@@ -62,7 +66,7 @@ def sources(rows: int = 1000, dims: tuple[int, int] = (64, 32)) -> dict[str, Arr
 def test_more_than_is_granted_is_a_usage_error_with_both_numbers() -> None:
     two = sources(dims=(512, 512))
     with pytest.raises(UsageError) as error:
-        budget(two, align(two), 64 * MIB, report=False)
+        budget(two, align(two), 64 * MIB, BARE)
     # 32 buckets of 512 x 512 products and of BUFFER_ROWS rows on each side, all in eight bytes.
     moments = 32 * (512 * 512 + BUFFER_ROWS * 1024) * 8 / MIB
     needed = 200 + moments + 32 * 1000 / MIB
@@ -74,7 +78,7 @@ def test_more_than_is_granted_is_a_usage_error_with_both_numbers() -> None:
 
 def test_what_is_left_is_for_rows_whose_reading_is_costly() -> None:
     two = sources()
-    share = budget(two, align(two), 4 * GIB, report=False)
+    share = budget(two, align(two), 4 * GIB, BARE)
     assert share.needed + share.kept == int(0.75 * 4 * GIB)
     assert [one._room for one in kept_rows(two, share.kept).values()] == [0, 0]
     for one in two.values():
