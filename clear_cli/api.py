@@ -40,7 +40,7 @@ from clear_cli.projector import Projector, Renorm
 from clear_cli.rank import DEFAULT_RANK
 from clear_cli.remote import place
 from clear_cli.workflow import usecases
-from clear_cli.workflow.document import document, pair_figures
+from clear_cli.workflow.document import fitted_document
 from clear_cli.workflow.fitting import fit_rows
 from clear_cli.workflow.inspecting import inspect
 from clear_cli.workflow.job import DIAGNOSTICS, Published, open_inputs
@@ -146,7 +146,7 @@ def fit(
     else:
         sources = dict(open_inputs(_inputs(embeddings, ids, embedding_column, id_column), _machine(threads)))
     found = fit_rows(sources, align(sources, parameters.fit_items), parameters, _machine(threads))
-    return Fit(found.projectors, document(sources, found.projectors, pair_figures(found), found.warnings))
+    return Fit(found.projectors, fitted_document(sources, found, parameters))
 
 
 def apply(

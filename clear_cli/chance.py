@@ -83,6 +83,8 @@ def significance(
         unit: What they are to be multiplied by to be in the units of sigma.
         parallel: Runs the draws. The result does not depend on it.
     """
+    if not len(spectrum):
+        return Significance(0, 0.0, np.empty(0), np.empty(0))
     found: dict[int, Float64] = {}
 
     def tops(depth: int) -> Float64:

@@ -65,10 +65,7 @@ def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = ma
     """
     warnings: list[str] = []
     evidence = _enough(evidence, warnings)
-    dtypes = [one.dtype for one in evidence.modalities.values()]
-    how = Decomposition(
-        correlation=options.directions == "correlation", cut=rounding(*dtypes), chance=options.tested, parallel=parallel
-    )
+    how = _decomposition(evidence, options, chance=options.tested, parallel=parallel)
     subspaces = shared_subspaces(evidence.moments, list(evidence.modalities), how, evidence.own)
     projectors = {}
     for name, subspace in subspaces.items():
@@ -92,6 +89,31 @@ def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = ma
         )
     significances = {name: one.significance for name, one in subspaces.items() if one.significance is not None}
     return Solution(projectors, evidence, warnings, significances)
+
+
+def refitted(projectors: Mapping[str, Projector], evidence: Evidence, options: FitOptions) -> dict[str, Projector]:
+    """The projectors of other evidence of the same modalities, at the ranks and strengths of these."""
+    how = _decomposition(evidence, options, chance=False)
+    again = {}
+    for name, subspace in shared_subspaces(evidence.moments, list(evidence.modalities), how, evidence.own).items():
+        before = projectors[name]
+        directions = np.ascontiguousarray(subspace.directions[:, : before.rank])
+        again[name] = replace(
+            before,
+            mean=_mean(name, evidence.moments),
+            directions=directions,
+            spectrum=subspace.spectrum,
+            strength=before.strength[: before.rank],
+            weights=_weights(name, directions, evidence, how) if before.weights.size else before.weights,
+        )
+    return again
+
+
+def _decomposition(
+    evidence: Evidence, options: FitOptions, *, chance: bool, parallel: ParallelMap = map
+) -> Decomposition:
+    cut = rounding(*(one.dtype for one in evidence.modalities.values()))
+    return Decomposition(options.directions == "correlation", cut, chance, parallel)
 
 
 def _strength(
@@ -175,7 +197,10 @@ def _warn_rank(name: str, rank: int, subspace: SharedSubspace, rule: RankRule, w
     if wanted is not None and rank < wanted:
         warnings.append(f'"{name}" can lose only {rank} of the {wanted} directions that rank {rule.text} asks for')
     elif rank == 0 and rule.automatic:
-        warnings.append(f'"{name}" shares nothing that stands out from chance: its output equals its input')
+        warnings.append(
+            f'"{name}" shares nothing that stands out from chance, so nothing is removed from it: '
+            "are the rows of the same items in the same order?"
+        )
     elif rank == 0 and wanted != 0:
         warnings.append(f'"{name}" shares nothing that can be removed: its output equals its input')
     if tied_at(spectrum, rank):

@@ -27,7 +27,7 @@ from clear_cli.publish import check_target, read_manifest
 from clear_cli.publish_remote import check_remote
 from clear_cli.rank import RankRule
 from clear_cli.remote import is_remote
-from clear_cli.workflow.document import SCHEMA_VERSION, document, pair_figures, with_outcomes
+from clear_cli.workflow.document import SCHEMA_VERSION, document, fitted_document, with_outcomes
 from clear_cli.workflow.fitting import Membership, fit_rows
 from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
 from clear_cli.workflow.memory import budget, kept_rows
@@ -57,7 +57,7 @@ def run(
         for one in rows.values():
             one.last()
         # Worked out while the embeddings are written, which waits for the disk now and then.
-        known = background(lambda: _found(job, fitted))
+        known = background(lambda: _found(job, fitted, options))
         outcomes = _write_embeddings(job, staging, rows, fitted.projectors, parts, options)
         return with_outcomes(known(), outcomes, fitted.projectors)
 
@@ -76,7 +76,7 @@ def fit(
         job.machine.progress.say(str(budget(job.sources, alignment, job.machine.memory, options)))
         fitted = fit_rows(job.sources, alignment, options, job.machine)
         _write_projector(staging, fitted)
-        return _found(job, fitted)
+        return _found(job, fitted, options)
 
     return job.publish(_fit_parameters(options, job), work)
 
@@ -171,9 +171,9 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions, machine: Machi
     }
 
 
-def _found(job: Job, solution: Solution) -> dict[str, Any]:
+def _found(job: Job, solution: Solution, options: FitOptions) -> dict[str, Any]:
     """What the fit found. Its moments and samples have then said what they know, and their memory is let go."""
-    known = document(job.sources, solution.projectors, pair_figures(solution), solution.warnings)
+    known = fitted_document(job.sources, solution, options)
     solution.moments.clear()
     solution.samples.clear()
     return known

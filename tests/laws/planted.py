@@ -14,6 +14,8 @@ from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.machine import Machine
 from clear_cli.moments import CrossMoments
+from clear_cli.shared import BUCKETS, Shared
+from clear_cli.workflow.evidence import FOLDS
 from clear_cli.workflow.fitting import Fitted, fit_rows
 
 Floats = npt.NDArray[Any]
@@ -107,3 +109,8 @@ def relative_error(x: Floats, reference: Floats) -> float:
     """||x - reference||_F / ||reference||_F; 0 where both are zero."""
     size = float(np.linalg.norm(reference))
     return float(np.linalg.norm(x - reference)) / size if size else float(np.linalg.norm(x))
+
+
+def shared(a: Floats, b: Floats) -> Shared:
+    """What two modalities share, with their rows dealt out to the buckets in turn."""
+    return Shared(a, b, (np.arange(len(a)) % BUCKETS).astype(np.uint8), FOLDS)

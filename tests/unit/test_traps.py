@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from clear_cli.diagnostics import Shared
 from clear_cli.health import PLACEHOLDER_ROWS, row_hashes
 from clear_cli.moments import CrossMoments
 from clear_cli.workflow.fitting import Fitted
@@ -21,6 +20,7 @@ from tests.laws.planted import (
     fit,
     planted,
     random_hashes,
+    shared,
 )
 
 ITEMS = 1000
@@ -80,7 +80,7 @@ def test_columns_of_dust_are_neither_amplified_nor_removed() -> None:
     assert angle(directions[:12], dense_directions(a, b)[0][:, :3]) < 1e-6
     y = fitted.projectors["image"].transform(wide)
     assert np.abs(y[:, 12:]).max() < 2 * np.abs(dust).max()
-    assert max(Shared(wide, b).canonical_correlations()) < 1
+    assert max(shared(wide, b).canonical_correlations()) < 1
 
 
 def test_constant_columns_come_out_as_they_went_in() -> None:
@@ -135,7 +135,8 @@ def test_modalities_without_any_covariance_are_left_as_they_are() -> None:
     a, b = signs[:, 1:9], signs[:, 9:17]
     fitted = fit({"image": a, "text": b})
     assert fitted.warnings == [
-        f'"{name}" shares nothing that stands out from chance: its output equals its input'
+        f'"{name}" shares nothing that stands out from chance, so nothing is removed from it: '
+        "are the rows of the same items in the same order?"
         for name in ("image", "text")
     ]
     for name, x in (("image", a), ("text", b)):
