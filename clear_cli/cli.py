@@ -15,6 +15,8 @@ from clear_cli import __version__
 from clear_cli.console import Console, inspect_text, plan_text, print_error, published_text
 from clear_cli.errors import UsageError
 from clear_cli.options import (
+    AuditOut,
+    Curve,
     Directions,
     DryRun,
     EmbeddingColumn,
@@ -170,6 +172,43 @@ def fit(
 
 
 @app.command()
+def diagnose(
+    modality: Modalities,
+    out: AuditOut = None,
+    curve: Curve = False,
+    rank: Rank = [],  # noqa: B006
+    strength: Strength = [],  # noqa: B006
+    directions: Directions = "covariance",
+    removal: Removal = "orthogonal",
+    winsorise: Winsorise = None,
+    group_column: GroupColumn = [],  # noqa: B006
+    max_rank: MaxRank = 256,
+    embedding_column: EmbeddingColumn = [],  # noqa: B006
+    id_column: IdColumn = [],  # noqa: B006
+    ids: Ids = [],  # noqa: B006
+    fit_items: FitItems = None,
+    on_invalid: OnInvalid = Invalid.error,
+    overwrite: Overwrite = False,
+    threads: Threads = None,
+    memory: Memory = None,
+    tmp_dir: TmpDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how redundant modalities are, and what removing it would do; write no embeddings."""
+    from clear_cli.workflow import usecases
+
+    console = Console(as_json=as_json, quiet=quiet)
+    inputs = _inputs(modality, embedding_column, id_column, ids, [], group_column)
+    options = _options(
+        inputs, rank, strength, winsorise, max_rank=max_rank, directions=directions, removal=removal,
+        on_invalid=on_invalid.value, fit_items=fit_items,
+    )  # fmt: skip
+    machine = _machine(threads, memory, tmp_dir, console)
+    _show(usecases.diagnose(inputs, out, options, overlap_curve=curve, overwrite=overwrite, machine=machine), console)
+
+
+@app.command()
 def apply(
     projector: Projector,
     modality: Modalities,
@@ -284,14 +323,16 @@ def _machine(threads: int | None, memory: str | None, tmp_dir: Path | None, cons
 
 
 def _show(published: Published, console: Console) -> None:
-    diagnostics = published.diagnostics
+    out, diagnostics = published.out, published.diagnostics
     console.result(
         {
             "schema_version": diagnostics["schema_version"],
             "command": published.manifest["command"],
             "up_to_date": published.current,
-            "out": str(published.out),
-            "outputs": [str(published.out / name) for name in (*published.manifest["outputs"], "manifest.json")],
+            "out": None if out is None else str(out),
+            "outputs": []
+            if out is None
+            else [str(out / name) for name in (*published.manifest["outputs"], "manifest.json")],
             "modalities": diagnostics["modalities"],
             "pairs": diagnostics["pairs"],
             "warnings": diagnostics["warnings"],

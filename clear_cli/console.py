@@ -133,7 +133,7 @@ def published_text(value: Mapping[str, Any]) -> str:
         lines.append("up to date: same inputs, parameters and version")
     if value["pairs"]:
         lines += _table(
-            ["shared by", "items", "leftover", "top canonical r", "RV", "neighbour overlap (chance)"],
+            ["shared by", "items", "leftover (chance)", "top canonical r", "RV", "neighbour overlap (chance)"],
             [_pair_row(pair) for pair in value["pairs"]],
         )
         lines.append("")
@@ -147,7 +147,7 @@ def published_text(value: Mapping[str, Any]) -> str:
 
 
 def _pair_row(pair: Mapping[str, Any]) -> list[str]:
-    cells = [" + ".join(pair["modalities"]), f"{pair['items']:,}", _figure(pair["leftover"]["fit_algebraic"])]
+    cells = [" + ".join(pair["modalities"]), f"{pair['items']:,}", _leftover(pair["leftover"])]
     sample = pair.get("sample")
     if sample is None:
         return [*cells, "-", "-", "-"]
@@ -158,6 +158,14 @@ def _pair_row(pair: Mapping[str, Any]) -> list[str]:
         _change(sample["rv"]),
         f"{_change(overlap)} ({_figure(overlap['chance'])})",
     ]
+
+
+def _leftover(figures: Mapping[str, Any]) -> str:
+    """Held out with its chance level where that is known, else of the fit, else of new items."""
+    held = figures.get("held_out")
+    if held and held["value"] is not None:
+        return f"{_figure(held['value'])} ({_figure(held['chance'])})"
+    return _figure(figures.get("fit_algebraic", figures.get("new_items_algebraic")))
 
 
 def _modality_row(name: str, one: Mapping[str, Any]) -> list[str]:

@@ -30,6 +30,14 @@ Modalities = Annotated[
 Out = Annotated[
     Path, typer.Option("--out", "-o", parser=place, metavar="DIR", help="Directory to write; must not exist yet.")
 ]
+AuditOut = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", parser=place, metavar="DIR", help="Directory to write the figures to. Default: none."),
+]
+Curve = Annotated[
+    bool,
+    typer.Option("--curve", help="Measure the neighbour overlap, too, at every rank and strength of the curve."),
+]
 Rank = Annotated[
     list[str],
     typer.Option(

@@ -29,6 +29,8 @@ SCHEMA_VERSION = 0
 UNEQUAL_SCALES = 10.0
 MOST_OF_THE_VARIANCE = 0.5
 UNIT_NORM = 1e-3
+DRIFT_ROWS, FAR, SPREAD = 30, 0.5, 2.0
+"""Drift is warned of from so many rows on, for a mean so many deviations away, or a variance so many times as large."""
 
 
 def document(
@@ -179,6 +181,7 @@ def _outcome_figures(outcome: Outcome) -> Figures:
     return {
         **counts,
         **outcome.impact.figures(),
+        "drift": None if outcome.drift is None else outcome.drift.figures(),
         "most_affected": listed(outcome.most),
         "least_affected": listed(outcome.least),
     }
@@ -202,6 +205,13 @@ def _outcome_warnings(
             warnings.append(
                 f'{alone:,} rows of "{name}" are the only modality of their item, which loses the shared signal'
             )
+        drift = one.get("drift")
+        if drift and drift["rows"] >= DRIFT_ROWS and _drifted(drift):
+            warnings.append(
+                f'new rows of "{name}" differ from those of the fit inside the removed directions: their mean is '
+                f"{drift['mean_shift']:.2f} standard deviations away, their variance is "
+                f"{drift['variance_ratio']:.2f} times as large (fit again, or check that the encoder is the same)"
+            )
         if one["rows_zeroed"]:
             warnings.append(f'{one["rows_zeroed"]:,} rows of "{name}" held only shared signal and are now all zeros')
         fillers = one["rows_by_status"]["placeholder"]
@@ -213,6 +223,10 @@ def _outcome_warnings(
             "hear the loudest one only"
         )
     return warnings
+
+
+def _drifted(drift: Figures) -> bool:
+    return bool(drift["mean_shift"] > FAR or not 1 / SPREAD < drift["variance_ratio"] < SPREAD)
 
 
 def _unit_norm(one: Figures) -> bool:

@@ -37,13 +37,13 @@ class Published:
     """What a use-case left behind.
 
     Attributes:
-        out: The output directory.
+        out: The output directory; None where nothing was written.
         manifest: Its manifest.
         diagnostics: Its diagnostics.
         current: It was up to date, and nothing was done.
     """
 
-    out: Path
+    out: Path | None
     manifest: dict[str, Any]
     diagnostics: dict[str, Any]
     current: bool = False
@@ -71,23 +71,26 @@ class Job:
         self,
         command: str,
         inputs: Sequence[Input],
-        out: Path,
+        out: Path | None,
         overwrite: bool,
         machine: Machine,
         *,
         others: Sequence[Path | None] = (),
     ) -> None:
-        self.command, self.out, self.overwrite, self.machine = command, out, overwrite, machine
-        self.writes_embeddings = command != "fit"
+        self.command, self.overwrite, self.machine = command, overwrite, machine
+        self.out = out or Path()
+        self.writes_embeddings = command not in ("fit", "diagnose")
         self.names = output_names(inputs)
         given = [path for path in others if path is not None]
         read = (path for one in inputs for path in (wildcard_root(one.path) or one.path, one.ids) if path is not None)
-        refuse_overlap(out, [*given, *read])
+        if out is not None:
+            refuse_overlap(out, [*given, *read])
         self._state = {path: _state(path) for path in given}
         with reachable(", ".join(str(one.path) for one in inputs)):
             self.sources = open_inputs(inputs, machine)
             self._state |= {path: _state(path) for source in self.sources.values() for path in source.files()}
-            self._acquaint()
+            if self.writes_embeddings:
+                self._acquaint()
             self._group_sources = {
                 one.modality: open_source(
                     one.path,
@@ -128,6 +131,13 @@ class Job:
         for modality, name in self.names.items():
             files.setdefault(name, []).append(modality)
         return files
+
+    def unpublished(self, work: Callable[[Path | None], dict[str, Any]]) -> Published:
+        """Do work that writes nothing. Raises a DataError where an input changed meanwhile, and whatever it raises."""
+        with threadpool_limits(1, user_api="blas"):
+            diagnostics = work(None)
+        self._refuse_changed()
+        return Published(None, {"command": self.command, "outputs": {}}, diagnostics)
 
     def publish(self, parameters: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Published:
         """Do the work in a staging directory and publish it, unless the output is up to date.

@@ -86,6 +86,8 @@ def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = ma
             weights=_weights(name, directions, evidence, how) if options.removal == "oblique" else np.empty((0, 0)),
             keep_mean=options.keep_mean,
             renorm=options.renorm,
+            variances=_variances(name, directions, evidence.samples),
+            total_variance=_total_variance(name, evidence.moments),
         )
     significances = {name: one.significance for name, one in subspaces.items() if one.significance is not None}
     return Solution(projectors, evidence, warnings, significances)
@@ -104,6 +106,7 @@ def refitted(projectors: Mapping[str, Projector], evidence: Evidence, options: F
             directions=directions,
             spectrum=subspace.spectrum,
             strength=before.strength[: before.rank],
+            variances=np.empty(0),
             weights=_weights(name, directions, evidence, how) if before.weights.size else before.weights,
         )
     return again
@@ -139,6 +142,26 @@ def _strength(
 
 def _weights(name: str, directions: Float64, evidence: Evidence, how: Decomposition) -> Float64:
     return whitening(own_covariance(name, evidence.own), cut=how.cut).solve(directions)
+
+
+def _variances(name: str, directions: Float64, samples: Mapping[Pair, Sample]) -> Float64:
+    """(k,) of the sampled rows of a modality along its directions; (0,) without a sample."""
+    rows = max(
+        (sample.rows()[pair.index(name)] for pair, sample in samples.items() if name in pair), key=len, default=None
+    )
+    if rows is None or len(rows) < 2:
+        return np.empty(0)
+    working = np.result_type(rows, np.float32)
+    # A shift first, for the precision of rows that are far from zero.
+    centred = np.subtract(rows, rows.mean(axis=0, dtype=np.float64).astype(working), dtype=working)
+    scores: Float64 = (centred @ directions.astype(working)).astype(np.float64)
+    variances: Float64 = scores.var(axis=0, ddof=1)
+    return variances
+
+
+def _total_variance(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
+    parts = [(one.items, one.total_variance(pair.index(name))) for pair, one in moments.items() if name in pair]
+    return float(np.average([variance for _, variance in parts], weights=[n for n, _ in parts]))
 
 
 def _root_mean_square(name: str, moments: Mapping[Pair, CrossMoments]) -> float:

@@ -15,6 +15,7 @@ from clear_cli import __version__
 from clear_cli.artifact import Artifact, read_artifact, write_artifact
 from clear_cli.config import ApplyOptions, FitOptions, Input, OnInvalid, PerModality
 from clear_cli.disk import fingerprint
+from clear_cli.drift import Drift
 from clear_cli.embeddings.base import Rows, Sink
 from clear_cli.embeddings.ids import table_id_type
 from clear_cli.embeddings.items import ItemsWriter
@@ -31,6 +32,7 @@ from clear_cli.workflow.document import SCHEMA_VERSION, document, fitted_documen
 from clear_cli.workflow.fitting import Membership, fit_rows
 from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
 from clear_cli.workflow.memory import budget, kept_rows
+from clear_cli.workflow.newitems import new_pairs
 from clear_cli.workflow.projecting import Outcome, PartOf, Register, project
 from clear_cli.workflow.solving import Solution
 
@@ -81,6 +83,30 @@ def fit(
     return job.publish(_fit_parameters(options, job), work)
 
 
+def diagnose(
+    inputs: Sequence[Input],
+    out: Path | None,
+    options: FitOptions,
+    *,
+    overlap_curve: bool = False,
+    overwrite: bool = False,
+    machine: Machine | None = None,
+) -> Published:
+    """Fit all modalities and say what was found; publish it where there is an output directory. Errors as in `run`."""
+    _at_least_two(inputs)
+    job = Job("diagnose", inputs, out, overwrite, machine or Machine(), others=[options.fit_items])
+
+    def work(_: Path | None) -> dict[str, Any]:
+        alignment = job.aligned(options.fit_items)
+        job.machine.progress.say(str(budget(job.sources, alignment, job.machine.memory, options)))
+        fitted = fit_rows(job.sources, alignment, options, job.machine)
+        return fitted_document(job.sources, fitted, options, overlap_curve=overlap_curve)
+
+    if out is None:
+        return job.unpublished(work)
+    return job.publish({**_fit_parameters(options, job), "curve": overlap_curve}, work)
+
+
 def apply(
     projector: Path,
     inputs: Sequence[Input],
@@ -112,8 +138,10 @@ def apply(
 
     def work(staging: Path) -> dict[str, Any]:
         parts: dict[str, PartOf] = dict.fromkeys(projectors, _not_fitted)
-        outcomes = _write_embeddings(job, staging, job.sources, projectors, parts, options)
-        return with_outcomes(document(job.sources, projectors), outcomes, projectors)
+        pairs, warnings = new_pairs(job, projectors, on_invalid) if report else ([], [])
+        drifts = {name: Drift(one) for name, one in projectors.items()} if report else {}
+        outcomes = _write_embeddings(job, staging, job.sources, projectors, parts, options, drifts)
+        return with_outcomes(document(job.sources, projectors, pairs, warnings), outcomes, projectors)
 
     parameters = {
         "on_invalid": on_invalid,
@@ -197,6 +225,7 @@ def _write_embeddings(
     projectors: Mapping[str, Projector],
     parts: Mapping[str, PartOf],
     options: FitOptions | ApplyOptions,
+    drifts: Mapping[str, Drift] | None = None,
 ) -> dict[str, Outcome]:
     folder = staging / EMBEDDINGS
     folder.mkdir()
@@ -224,6 +253,7 @@ def _write_embeddings(
                     gate,
                     part_of=parts[name],
                     on_invalid=options.on_invalid,
+                    drift=(drifts or {}).get(name),
                 ),
             )
             for name in job.sources

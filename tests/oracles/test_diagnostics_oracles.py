@@ -222,9 +222,8 @@ def learned_without_a_fold(a: Floats, b: Floats, buckets: Floats, fold: int) -> 
     held = buckets * FOLDS // BUCKETS == fold
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     train_a, train_b = a[~held], b[~held]
-    inverse = [
-        np.linalg.inv(scipy.linalg.sqrtm(OAS(assume_centered=True).fit(x).covariance_)) for x in (train_a, train_b)
-    ]
+    covariances = [OAS(assume_centered=True).fit(x).covariance_ for x in (train_a, train_b)]
+    inverse = [np.linalg.inv(scipy.linalg.sqrtm(one)) for one in covariances]
     u, _, vt = np.linalg.svd(inverse[0] @ train_a.T @ train_b @ inverse[1])
     scores = a[held] @ inverse[0] @ u, b[held] @ inverse[1] @ vt.T
     correlations = [

@@ -17,7 +17,7 @@ ROOT = Path(clear_cli.__file__).parent
 FLOORS = [
     {"errors"},
     {"norms", "winsor", "health", "buffers", "moments", "sample", "chance", "whitening"}
-    | {"rank", "subspace", "projector", "diagnostics", "impact", "spread", "shared", "curve"},
+    | {"rank", "subspace", "projector", "diagnostics", "impact", "spread", "shared", "curve", "drift"},
     {"config", "disk", "machine", "parallel", "publish", "publish_remote", "remote"},
     {"embeddings", "artifact"},
     {"workflow"},
