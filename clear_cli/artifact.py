@@ -36,21 +36,19 @@ from clear_cli.remote import local_copy
 
 FORMAT = "clear_cli.projector"
 FORMAT_VERSION = 1
-FIELDS = tuple(
-    [
-        "mean",
-        "directions",
-        "spectrum",
-        "rank",
-        "strength",
-        "scale",
-        "placeholders",
-        "weights",
-        "keep_mean",
-        "renorm",
-        "variances",
-        "total_variance",
-    ]
+FIELDS = (
+    "mean",
+    "directions",
+    "spectrum",
+    "rank",
+    "strength",
+    "scale",
+    "placeholders",
+    "weights",
+    "keep_mean",
+    "renorm",
+    "variances",
+    "total_variance",
 )
 
 

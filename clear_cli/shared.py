@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.chance import balanced_signs, significance
+from clear_cli.chance import DRAWS, balanced_signs, significance
 from clear_cli.norms import norm, ratio
 from clear_cli.spread import spread
 from clear_cli.subspace import svd
@@ -26,6 +26,7 @@ Figures = dict[str, Any]
 
 BUCKETS = 32
 MAX_CORRELATIONS = 64
+ROUNDINGS = 4.0
 
 
 class Shared:
@@ -42,10 +43,11 @@ class Shared:
         self.items = len(a)
         self._parts = _Parts.of(a, b, buckets, folds)
         self.c, self.s_a, self.s_b = self._parts.total(slice(None))
-        # Directions whose spread is below the rounding of the stored type hold no information to correlate.
-        cuts = (float(np.finfo(x.dtype).eps) ** 2 for x in (a, b))
         self._spectra = [np.linalg.eigh(s) for s in (self.s_a, self.s_b)]
-        self._whitenings = [of_eigenpairs(*pair, cut=cut) for pair, cut in zip(self._spectra, cuts, strict=True)]
+        self._whitenings = [
+            of_eigenpairs(values, vectors, cut=_rounding(x, values[-1]))
+            for (values, vectors), x in zip(self._spectra, (a, b), strict=True)
+        ]
 
     @property
     def shared_norm(self) -> float:
@@ -221,10 +223,20 @@ class _Parts:
         """Draws of what the whitened cross-covariance is by chance: (D, r_a, r_b)."""
         n = max(float(self.counts.sum()) - 1, 1.0)
         w_a, w_b = (one.whitener for one in whitenings)
-        largest = float(np.abs(self.c).max(initial=0.0)) or 1.0
-        signed = np.tensordot(balanced_signs(BUCKETS).astype(np.float32), (self.c / largest).astype(np.float32), 1)
-        left, right = (w_a * np.sqrt(largest / n)).astype(np.float32), (w_b * np.sqrt(largest / n)).astype(np.float32)
-        return np.stack([left.T @ one @ right for one in signed])
+        draws = np.empty((DRAWS, w_a.shape[1], w_b.shape[1]), np.float32)
+        for i, signs in enumerate(balanced_signs(BUCKETS).astype(np.float64)):
+            draws[i] = w_a.T @ (np.tensordot(signs, self.c, 1) / n) @ w_b
+        return draws
+
+
+def _rounding(x: Floats, largest: float) -> float:
+    """The share of the largest variance of rows x (n, d) that is no more than the rounding of their type.
+
+    Directions below it hold no information to correlate; a removed direction is such a one.
+    """
+    working = x.astype(np.result_type(x, np.float32), copy=False)
+    square = float(np.einsum("ij,ij->j", working, working, dtype=np.float64).max(initial=0.0)) / max(len(x), 1)
+    return ROUNDINGS * float(np.finfo(x.dtype).eps) ** 2 * max(ratio(square, largest) or 0.0, 1.0)
 
 
 def _cholesky(s: Float64) -> Float64:
