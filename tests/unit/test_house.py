@@ -15,7 +15,7 @@ ROOT = Path(clear_cli.__file__).parent
 
 # Lower floors know nothing of higher ones; within a floor modules may know each other.
 FLOORS = [
-    {"errors"},
+    {"errors", "glossary"},
     {"norms", "winsor", "health", "buffers", "moments", "sample", "chance", "whitening"}
     | {"rank", "subspace", "projector", "diagnostics", "impact", "spread", "shared", "curve", "drift"},
     {"config", "disk", "machine", "parallel", "publish", "publish_remote", "remote"},
