@@ -31,6 +31,7 @@ from clear_cli.options import (
     MaxRank,
     Memory,
     Modalities,
+    MomentsOut,
     NoReport,
     OnInvalid,
     OtherRank,
@@ -149,6 +150,7 @@ def fit(
     ids: Ids = [],  # noqa: B006
     fit_items: FitItems = None,
     on_invalid: OnInvalid = Invalid.error,
+    moments_out: MomentsOut = None,
     overwrite: Overwrite = False,
     no_report: NoReport = False,
     threads: Threads = None,
@@ -168,7 +170,8 @@ def fit(
         report=not no_report,
     )  # fmt: skip
     machine = _machine(threads, memory, tmp_dir, console)
-    _show(usecases.fit(inputs, out, options, overwrite=overwrite, machine=machine), console)
+    given: dict[str, Any] = {"moments_out": moments_out, "overwrite": overwrite, "machine": machine}
+    _show(usecases.fit(inputs, out, options, **given), console)
 
 
 @app.command()

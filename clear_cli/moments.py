@@ -156,6 +156,24 @@ class CrossMoments:
             merged.products[bucket] = np.ldexp(product, sum(scales)) + np.outer(sums[0], sums[1]) / n
         return merged
 
+    @classmethod
+    def of(
+        cls,
+        count: npt.NDArray[np.int64],
+        sums: tuple[Float64, Float64],
+        squares: tuple[Float64, Float64],
+        products: Float64,
+        pilots: tuple[Float64, Float64],
+        exponents: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    ) -> CrossMoments:
+        """Moments that were settled and stored, to which items may be added. Arguments as the attributes."""
+        moments = cls(products.shape[1], products.shape[2], len(count))
+        moments.count, moments.sums, moments.squares = count, sums, squares
+        moments.products, moments.pilots, moments.exponents = products, pilots, exponents
+        if moments.items:
+            moments._head = None
+        return moments
+
     def part(self, buckets: npt.NDArray[np.intp]) -> CrossMoments:
         """The moments of the items in some buckets, all in one bucket."""
         self.settle()

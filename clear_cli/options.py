@@ -124,6 +124,12 @@ FitItems = Annotated[
 OnInvalid = Annotated[
     Invalid, typer.Option(help="Rows with NaN or infinity: stop, or leave them out of the fit and pass them through.")
 ]
+MomentsOut = Annotated[
+    Path | None,
+    typer.Option(
+        parser=place, metavar="FILE", help="File for what the fit rests on, to be merged with that of other items."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run, once done.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read headers and ids, say what would be done, write nothing.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for arithmetic. Default: what the machine grants.")]

@@ -143,17 +143,19 @@ def recover(out: Path) -> None:
                 _discard(path, _lock(path / "lock", os.O_RDWR | os.O_CREAT), target)
 
 
-def refuse_overlap(out: Path, inputs: Iterable[Path]) -> None:
-    """Refuse, with a UsageError, an output directory that is an input, lies inside one or holds one."""
+def refuse_overlap(
+    out: Path, others: Iterable[Path], *, what: str = "the output", other: str = "an input", fix: str = FIX
+) -> None:
+    """Refuse, with a UsageError, an output that is an input (or another output), lies inside one or holds one."""
     target = _real(out)
-    for path in inputs:
+    for path in others:
         source = _real(path)
         if is_remote(target) != is_remote(source):
             continue
         if target.is_relative_to(source) or source.is_relative_to(target):
             relation = "lies inside" if target.is_relative_to(source) else "holds"
-            problem = f"the output {'is' if target == source else relation} an input"
-            raise UsageError(problem, where=out, fix=FIX, input=path)
+            problem = f"{what} {'is' if target == source else relation} {other}"
+            raise UsageError(problem, where=out, fix=fix, **{other.split()[-1]: path})
 
 
 def _real(path: Path) -> Path:

@@ -50,6 +50,16 @@ class Solution:
         """Of the same pairs; none where nothing is to be reported."""
         return self.evidence.samples
 
+    @property
+    def provenance(self) -> dict[str, dict[str, int | str]]:
+        """What to remember of the evidence beside the projectors."""
+        modalities = self.evidence.modalities
+        return {
+            "complete_items": {"|".join(pair): moments.items for pair, moments in self.moments.items()},
+            "rows": {name: one.rows for name, one in modalities.items()},
+            "dtype": {name: one.dtype.name for name, one in modalities.items()},
+        }
+
 
 def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = map) -> Solution:
     """Decompose the shared subspace of every modality and choose its rank.

@@ -32,6 +32,7 @@ from clear_cli.workflow.document import SCHEMA_VERSION, document, fitted_documen
 from clear_cli.workflow.fitting import Membership, fit_rows
 from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
 from clear_cli.workflow.memory import budget, kept_rows
+from clear_cli.workflow.moments_file import moments_publication, write_moments
 from clear_cli.workflow.newitems import new_pairs
 from clear_cli.workflow.projecting import Outcome, PartOf, Register, project
 from clear_cli.workflow.solving import Solution
@@ -67,16 +68,33 @@ def run(
 
 
 def fit(
-    inputs: Sequence[Input], out: Path, options: FitOptions, *, overwrite: bool = False, machine: Machine | None = None
+    inputs: Sequence[Input],
+    out: Path,
+    options: FitOptions,
+    *,
+    moments_out: Path | None = None,
+    overwrite: bool = False,
+    machine: Machine | None = None,
 ) -> Published:
-    """Fit all modalities and write the projector and what was found, but no embeddings. Errors as in `run`."""
+    """Fit all modalities and write the projector and what was found, but no embeddings. Errors as in `run`.
+
+    Args:
+        inputs: The modalities.
+        out: The directory to publish.
+        options: Parameters of the fit.
+        moments_out: File for what was accumulated, to be merged with that of other items.
+        overwrite: Replace the output of an earlier run.
+        machine: The means to work with.
+    """
     _at_least_two(inputs)
-    job = Job("fit", inputs, out, overwrite, machine or Machine(), others=[options.fit_items])
+    beside = None if moments_out is None else moments_publication(moments_out, overwrite=overwrite)
+    job = Job("fit", inputs, out, overwrite, machine or Machine(), others=[options.fit_items], beside=beside)
+    keep = None if beside is None else lambda evidence: write_moments(beside.path, evidence)
 
     def work(staging: Path) -> dict[str, Any]:
         alignment = job.aligned(options.fit_items)
         job.machine.progress.say(str(budget(job.sources, alignment, job.machine.memory, options)))
-        fitted = fit_rows(job.sources, alignment, options, job.machine)
+        fitted = fit_rows(job.sources, alignment, options, job.machine, keep=keep)
         _write_projector(staging, fitted)
         return _found(job, fitted, options)
 
@@ -208,14 +226,7 @@ def _found(job: Job, solution: Solution, options: FitOptions) -> dict[str, Any]:
 
 
 def _write_projector(staging: Path, solution: Solution) -> None:
-    modalities = solution.evidence.modalities
-    provenance = {
-        "version": __version__,
-        "complete_items": {"|".join(pair): moments.items for pair, moments in solution.moments.items()},
-        "rows": {name: one.rows for name, one in modalities.items()},
-        "dtype": {name: one.dtype.name for name, one in modalities.items()},
-    }
-    write_artifact(staging / PROJECTOR, solution.projectors, provenance)
+    write_artifact(staging / PROJECTOR, solution.projectors, {"version": __version__, **solution.provenance})
 
 
 def _write_embeddings(

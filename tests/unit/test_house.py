@@ -18,7 +18,7 @@ FLOORS = [
     {"errors", "glossary"},
     {"norms", "winsor", "health", "buffers", "moments", "sample", "chance", "whitening"}
     | {"rank", "subspace", "projector", "diagnostics", "impact", "spread", "shared", "curve", "drift"},
-    {"config", "disk", "machine", "parallel", "publish", "publish_remote", "remote"},
+    {"config", "disk", "machine", "parallel", "publish", "publish_file", "publish_remote", "remote"},
     {"embeddings", "artifact"},
     {"workflow"},
     {"api"},
