@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clear_cli import __version__
-from clear_cli.console import Console, inspect_text, plan_text, print_error, published_text
+from clear_cli.console import Console, inspect_text, merged_text, plan_text, print_error, published_text
 from clear_cli.errors import UsageError
 from clear_cli.options import (
     AuditOut,
@@ -31,6 +31,7 @@ from clear_cli.options import (
     MaxRank,
     Memory,
     Modalities,
+    MomentsFiles,
     MomentsOut,
     NoReport,
     OnInvalid,
@@ -40,6 +41,7 @@ from clear_cli.options import (
     OutputName,
     Overwrite,
     Projector,
+    ProjectorOut,
     Quiet,
     Rank,
     Removal,
@@ -256,6 +258,38 @@ def apply(
 
 
 @app.command()
+def merge(
+    moments: MomentsFiles,
+    out: ProjectorOut,
+    rank: Rank = [],  # noqa: B006
+    strength: Strength = [],  # noqa: B006
+    directions: Directions = "covariance",
+    removal: Removal = "orthogonal",
+    keep_mean: KeepMean = False,
+    renorm: Renorm = "none",
+    scale: Scale = "none",
+    max_rank: MaxRank = 256,
+    moments_out: MomentsOut = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit the items of several fits together, from the moments that they kept; no rows are read."""
+    from clear_cli.workflow.agreeing import agreed_modalities
+    from clear_cli.workflow.merging import merge as add_up
+
+    console = Console(as_json=as_json, quiet=quiet)
+    options = _options(
+        agreed_modalities(moments), rank, strength, None, max_rank=max_rank, directions=directions,
+        removal=removal, keep_mean=keep_mean, renorm=renorm, scale=scale,
+    )  # fmt: skip
+    given: dict[str, Any] = {"moments_out": moments_out, "overwrite": overwrite}
+    result = add_up(moments, out, options, **given, machine=_machine(None, None, None, console))
+    console.result(result, merged_text)
+    console.warnings(result["warnings"])
+
+
+@app.command()
 def inspect(
     path: Inspected,
     embedding_column: Annotated[
@@ -301,12 +335,12 @@ def _inputs(
 
 
 def _options(
-    inputs: list[Input], rank: list[str], strength: list[str], winsorise: str | None, **others: Any
+    inputs: list[Input] | list[str], rank: list[str], strength: list[str], winsorise: str | None, **others: Any
 ) -> FitOptions:
     from clear_cli.config import FitOptions, PerModality, read_rank, read_share, read_strength
     from clear_cli.rank import DEFAULT_RANK
 
-    names = [one.modality for one in inputs]
+    names = [one if isinstance(one, str) else one.modality for one in inputs]
     return FitOptions(
         rank=PerModality.parse(rank, read_rank, DEFAULT_RANK, names, "--rank"),
         strength=PerModality.parse(strength, read_strength, 1.0, names, "--strength"),
@@ -327,15 +361,15 @@ def _machine(threads: int | None, memory: str | None, tmp_dir: Path | None, cons
 
 def _show(published: Published, console: Console) -> None:
     out, diagnostics = published.out, published.diagnostics
+    files = [] if out is None else [out / name for name in (*published.manifest["outputs"], "manifest.json")]
+    files += [] if published.beside is None else [published.beside]
     console.result(
         {
             "schema_version": diagnostics["schema_version"],
             "command": published.manifest["command"],
             "up_to_date": published.current,
             "out": None if out is None else str(out),
-            "outputs": []
-            if out is None
-            else [str(out / name) for name in (*published.manifest["outputs"], "manifest.json")],
+            "outputs": list(map(str, files)),
             "modalities": diagnostics["modalities"],
             "pairs": diagnostics["pairs"],
             "warnings": diagnostics["warnings"],

@@ -177,10 +177,45 @@ def _modality_row(name: str, one: Mapping[str, Any]) -> list[str]:
         "-" if unusable is None else f"{one['rows'] - unusable:,}",
         str(one["dim"]),
         str(one["rank"]),
-        "soft" if one["strength"] is None else f"{one['strength']:g}",
+        _strength(one),
         f"{one['energy_at_rank']:.0%}",
         "-" if one.get("variance_kept") is None else f"{one['variance_kept']:.0%}",
     ]
+
+
+def merged_text(value: Mapping[str, Any]) -> str:
+    """The summary of merge: what was added up, what is removed, where it is."""
+    lines = _table(
+        ["shared by", "items", "files", "in several files"],
+        [
+            [" + ".join(pair["modalities"]), f"{pair['items']:,}", str(pair["files"]), _overlap(pair["overlap"])]
+            for pair in value["pairs"]
+        ],
+    )
+    lines.append("")
+    lines += _table(
+        ["modality", "rows", "dim", "rank", "strength", "energy at rank"],
+        [
+            [
+                name,
+                f"{one['rows']:,}",
+                str(one["dim"]),
+                str(one["rank"]),
+                _strength(one),
+                f"{one['energy_at_rank']:.0%}",
+            ]
+            for name, one in value["modalities"].items()
+        ],
+    )
+    return "\n".join([*lines, "", *value["outputs"]])
+
+
+def _overlap(overlap: Mapping[str, Any] | None) -> str:
+    return "-" if overlap is None else f"{overlap['shared']:,} of {overlap['sampled']:,} sampled"
+
+
+def _strength(one: Mapping[str, Any]) -> str:
+    return "soft" if one["strength"] is None else f"{one['strength']:g}"
 
 
 def plan_text(value: Mapping[str, Any]) -> str:

@@ -127,7 +127,9 @@ OnInvalid = Annotated[
 MomentsOut = Annotated[
     Path | None,
     typer.Option(
-        parser=place, metavar="FILE", help="File for what the fit rests on, to be merged with that of other items."
+        parser=place,
+        metavar="FILE",
+        help="File to keep what the fit rests on, which merge adds to that of other items.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run, once done.")]
@@ -146,6 +148,12 @@ NoReport = Annotated[
 TmpDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for scratch files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
+MomentsFiles = Annotated[
+    list[Path], typer.Argument(parser=place, metavar="MOMENTS", help="Files that fit --moments-out or merge wrote.")
+]
+ProjectorOut = Annotated[
+    Path, typer.Option("--out", "-o", parser=place, metavar="FILE", help="File to write the projector to.")
+]
 Projector = Annotated[
     Path, typer.Argument(parser=place, metavar="PROJECTOR", help="A projector, or the output directory that holds it.")
 ]

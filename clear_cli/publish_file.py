@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -20,11 +20,10 @@ class FilePublication:
     """A file in the making, which takes its place in one step or not at all.
 
         with FilePublication(target, what="the projector", option="--out", overwrite=False) as staging:
-            ...  # write the file staging.path
+            staging.write(lambda path: ...)
             staging.publish()
 
-    Leaving the block in any other way removes what was written and leaves the target as it was. What the disk
-    refuses inside the block is an OutputError.
+    Leaving the block in any other way removes what was written and leaves the target as it was.
 
     Args:
         target: Where the file is to be.
@@ -53,10 +52,17 @@ class FilePublication:
             self.path.touch(exist_ok=False)  # only the attempt tells whether it can be written
         return self
 
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise output_error(error, self.target, self.fix) from error
+
+    def write(self, writer: Callable[[Path], None]) -> None:
+        """Let the file be written, under another name.
+
+        Raises:
+            OutputError: The disk refuses.
+        """
+        with self._reported():
+            writer(self.path)
 
     def publish(self) -> None:
         """Put the file in its place, durably.

@@ -19,6 +19,7 @@ from clear_cli.norms import ratio
 from clear_cli.projector import Projector
 from clear_cli.rank import cumulative_energy, numeric_rank
 from clear_cli.subspace import Pair
+from clear_cli.workflow.evidence import Described
 from clear_cli.workflow.heldout import held_out_leftover
 from clear_cli.workflow.projecting import Extreme, Outcome
 from clear_cli.workflow.sampled import add_overlap, sampled
@@ -62,7 +63,7 @@ def document(
                 name: modality_figures(sources[name], one, tested.get(name)) for name, one in projectors.items()
             },
             "pairs": pairs or [],
-            "warnings": [*notes, *warnings, *_chance_warnings(projectors, tested)],
+            "warnings": [*notes, *warnings, *chance_warnings(projectors, tested)],
         }
     )
     return known
@@ -90,7 +91,7 @@ def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: M
     return complete
 
 
-def modality_figures(source: Rows, projector: Projector, tested: Significance | None) -> Figures:
+def modality_figures(source: Rows | Described, projector: Projector, tested: Significance | None) -> Figures:
     """One modality: what it is, its spectrum, and what is removed of it."""
     energy = cumulative_energy(projector.spectrum)
     rank = projector.rank
@@ -150,7 +151,8 @@ def _pair(pair: Pair, moments: CrossMoments, a: Projector, b: Projector) -> Figu
     }
 
 
-def _chance_warnings(projectors: Mapping[str, Projector], significances: Mapping[str, Significance]) -> list[str]:
+def chance_warnings(projectors: Mapping[str, Projector], significances: Mapping[str, Significance]) -> list[str]:
+    """A warning for each modality that loses directions though none stands out."""
     return [
         f'nothing that "{name}" shares stands out from chance, and what is removed is noise: '
         "are the rows of the same items in the same order?"

@@ -43,12 +43,14 @@ class Published:
         manifest: Its manifest.
         diagnostics: Its diagnostics.
         current: It was up to date, and nothing was done.
+        beside: The file that goes with the output, if any.
     """
 
     out: Path | None
     manifest: dict[str, Any]
     diagnostics: dict[str, Any]
     current: bool = False
+    beside: Path | None = None
 
 
 def open_inputs(inputs: Sequence[Input], machine: Machine) -> dict[str, Source]:
@@ -170,7 +172,7 @@ class Job:
             manifest["inputs"] = self._inputs()
             if (is_current_remote if remote else is_current)(self.out, manifest) and self._has_beside(existing):
                 diagnostics = json.loads((self.out / DIAGNOSTICS).read_text(encoding="utf-8"))
-                return Published(self.out, existing, diagnostics, current=True)
+                return Published(self.out, existing, diagnostics, current=True, beside=self._place_beside)
         publication = RemotePublication if remote else Publication
         with self._beside or nullcontext(), publication(self.out, overwrite=self.overwrite) as staging:
             if self.writes_embeddings and not remote:
@@ -193,16 +195,18 @@ class Job:
                 return Published(self.out, staging.publish(manifest), diagnostics)
             # The file comes last: if it is missing, the manifest tells.
             manifest["moments"] = fingerprint(self._beside.path)
-            published = Published(self.out, staging.publish(manifest), diagnostics)
+            published = Published(self.out, staging.publish(manifest), diagnostics, beside=self._place_beside)
             self._beside.publish()
             return published
 
+    @property
+    def _place_beside(self) -> Path | None:
+        return None if self._beside is None else self._beside.target
+
     def _has_beside(self, manifest: dict[str, Any]) -> bool:
         """Whether the file that goes with an output, if any, is the one that was written with it."""
-        if self._beside is None:
-            return True
-        target = self._beside.target
-        return target.is_file() and fingerprint(target) == manifest.get("moments")
+        target = self._place_beside
+        return target is None or (target.is_file() and fingerprint(target) == manifest.get("moments"))
 
     def _inputs(self) -> dict[str, Any]:
         """Per modality, its name in the output and the fingerprints of its files, by their own names."""

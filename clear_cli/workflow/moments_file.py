@@ -42,7 +42,7 @@ def moments_publication(target: Path, *, overwrite: bool) -> FilePublication:
     return FilePublication(target, what="the moments file", option="--moments-out", overwrite=overwrite)
 
 
-def write_moments(path: Path, evidence: Evidence) -> None:
+def write_moments(evidence: Evidence, path: Path) -> None:
     """Write evidence; equal evidence gives the same bytes."""
     arrays: dict[str, Array] = {f"{name}.placeholders": rows for name, rows in evidence.placeholders.items()}
     for pair, moments in evidence.moments.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
@@ -89,7 +90,7 @@ def fit(
     _at_least_two(inputs)
     beside = None if moments_out is None else moments_publication(moments_out, overwrite=overwrite)
     job = Job("fit", inputs, out, overwrite, machine or Machine(), others=[options.fit_items], beside=beside)
-    keep = None if beside is None else lambda evidence: write_moments(beside.path, evidence)
+    keep = None if beside is None else lambda evidence: beside.write(partial(write_moments, evidence))
 
     def work(staging: Path) -> dict[str, Any]:
         alignment = job.aligned(options.fit_items)
