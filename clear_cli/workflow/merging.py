@@ -61,26 +61,32 @@ def merge(
         UsageError, DataError, OutputError: See the command line reference for each.
     """
     machine = machine or Machine()
-    projector = FilePublication(out, what="the projector", option="--out", overwrite=overwrite)
-    outputs = {"projector": projector}
-    if moments_out is not None:
-        outputs["moments"] = moments_publication(moments_out, overwrite=overwrite)
-        outputs["moments"].refuse_overlap([out], other="the projector")
-    for output in outputs.values():
-        output.refuse_overlap(files)
+    outputs = _outputs(files, out, moments_out, overwrite=overwrite)
     names = agreed_modalities(files)
     with ExitStack() as staging:
-        for output in outputs.values():
+        for output in outputs:
             staging.enter_context(output)
+        projector, *beside = outputs
         evidence, pairs = _gathered(files, names, options, machine)
-        if moments_out is not None:
-            outputs["moments"].write(partial(write_moments, evidence))
+        for output in beside:
+            output.write(partial(write_moments, evidence))
         solution = _solved(evidence, options, machine)
         provenance = {"version": __version__, **solution.provenance}
         projector.write(lambda path: write_artifact(path, solution.projectors, provenance))
-        for output in outputs.values():
+        for output in outputs:
             output.publish()
-    return _document(files, [str(one.target) for one in outputs.values()], solution, pairs)
+    return _document(files, [str(one.target) for one in outputs], solution, pairs)
+
+
+def _outputs(files: Sequence[Path], out: Path, moments_out: Path | None, *, overwrite: bool) -> list[FilePublication]:
+    """The projector, and the file of moments if there is to be one."""
+    outputs = [FilePublication(out, what="the projector", option="--out", overwrite=overwrite)]
+    if moments_out is not None:
+        outputs.append(moments_publication(moments_out, overwrite=overwrite))
+        outputs[1].refuse_overlap([out], other="the projector")
+    for output in outputs:
+        output.refuse_overlap(files)
+    return outputs
 
 
 def _gathered(
@@ -146,7 +152,7 @@ def combined(one: Evidence, other: Evidence, names: Sequence[str]) -> Evidence:
         modalities,
         _summed(both, names, lambda part: part.moments, lambda _, parts: reduce(CrossMoments.merge, parts)),
         _summed(both, names, lambda part: part.samples, sample),
-        {name: _fillers(name, dim_type, both) for name, dim_type in modalities.items()},
+        {name: _fillers(name, described, both) for name, described in modalities.items()},
         _summed(both, names, lambda part: part.own, own),
         one.settings,
     )
