@@ -21,7 +21,7 @@ FLOORS = [
     {"config", "disk", "machine", "parallel", "publish", "publish_remote", "remote"},
     {"embeddings", "artifact"},
     {"workflow"},
-    {"api"},
+    {"api", "estimator"},
     {"console", "options"},
     {"cli"},
     {"__main__"},
