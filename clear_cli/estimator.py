@@ -15,8 +15,10 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from clear_cli import api
+from clear_cli.config import Directions, Removal, Scale
 from clear_cli.errors import DataError, UsageError
-from clear_cli.subspace import DEFAULT_MAX_RANK, DEFAULT_RANK
+from clear_cli.projector import Renorm
+from clear_cli.rank import DEFAULT_MAX_RANK, DEFAULT_RANK
 from clear_cli.workflow.solving import MIN_COMPLETE_ITEMS
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -28,15 +30,21 @@ class Clear(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ign
     """Removes from the columns of each modality what they share with those of the others.
 
     Fits and projects as `clear_cli.fit` and `clear_cli.apply` do, to the bit. Every parameter but `columns` is one of
-    `clear_cli.fit`, which explains it.
+    `clear_cli.api.Options`, which explains it.
 
     Args:
         columns: Per modality its columns: a slice, or a list of numbers or, for data frames, of names. Columns of no
             modality pass through unchanged. None: the first half of the columns is one modality, "first", and the
             rest another, "second"; of an odd number "second" has one more.
-        rank: Directions to remove: "default", 16, "90%", or a mapping by modality.
-        strength: How much of each to remove, 0 to 1, or a mapping by modality.
+        rank: Directions to remove: "auto", 16, "90%", or a mapping by modality.
+        strength: How much of each to remove: 0 to 1, "soft", or a mapping by modality.
         max_rank: Directions kept in the projectors.
+        directions: "covariance" or "correlation".
+        removal: "orthogonal" or "oblique".
+        keep_mean: Leave the column means as they are.
+        renorm: "none", "original" or "unit": the norm that the rows of each modality are given.
+        scale: "none", or "rms" for the same root-mean-square row norm of all modalities.
+        winsorise: Share of the rows that the fit takes as they are. None: all.
         report: Measure on a sample what the modalities share, before and after. A search over parameters that looks
             at its own score alone is faster without.
 
@@ -56,12 +64,24 @@ class Clear(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ign
         rank: Any = DEFAULT_RANK.text,
         strength: Any = 1.0,
         max_rank: int = DEFAULT_MAX_RANK,
+        directions: Directions = "covariance",
+        removal: Removal = "orthogonal",
+        keep_mean: bool = False,
+        renorm: Renorm = "none",
+        scale: Scale = "none",
+        winsorise: float | None = None,
         report: bool = True,
     ) -> None:
         self.columns = columns
         self.rank = rank
         self.strength = strength
         self.max_rank = max_rank
+        self.directions = directions
+        self.removal = removal
+        self.keep_mean = keep_mean
+        self.renorm = renorm
+        self.scale = scale
+        self.winsorise = winsorise
         self.report = report
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002  (what scikit-learn calls with)

@@ -20,6 +20,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import clear_cli
+from clear_cli.api import Options
 from clear_cli.errors import ClearError
 from clear_cli.estimator import Clear
 from tests.laws.planted import Floats, dense_covariance, planted
@@ -83,15 +84,13 @@ def test_the_result_is_that_of_fit_and_apply_to_the_bit(x: Floats, dtype: Any, o
 
 
 def test_it_takes_what_fit_takes_with_the_same_defaults(x: Floats) -> None:
-    own, ours = (set(inspect.signature(one).parameters) for one in (clear_cli.fit, Clear))
-    assert ours - own == {"columns"}
-    # What concerns files, ids, rows that scikit-learn refuses, or the machine has no place in an estimator.
-    files = {"fit_items", "embedding_column", "id_column"}
-    assert own - ours == {"embeddings", "ids", "on_invalid", "threads"} | files
+    ours = set(inspect.signature(Clear).parameters)
+    # What concerns files, or rows that scikit-learn refuses, has no place in an estimator.
+    assert ours == {"columns", *Options.__annotations__} - {"fit_items", "on_invalid"}
     fitted = clear_cli.fit({"first": x[:, :10], "second": x[:, 10:]})
     estimator = Clear().fit(x)
     assert estimator.diagnostics_ == fitted.diagnostics
-    assert [one.strength for one in estimator.projectors_.values()] == [1.0, 1.0]
+    assert [one.uniform_strength for one in estimator.projectors_.values()] == [1.0, 1.0]
 
 
 def test_what_is_shared_is_removed_and_other_columns_stay(x: Floats) -> None:
@@ -245,7 +244,7 @@ def test_rank_and_strength_are_searched_in_a_pipeline(frame: pd.DataFrame) -> No
     names = list(frame.columns)
     columns = {"image": names[:12], "text": names[12:20]}
     pipeline = make_pipeline(StandardScaler(), Clear(columns, report=False), Ridge()).set_output(transform="pandas")
-    grid = {"clear__rank": ["default", *np.arange(1, 4)], "clear__strength": [0, 1.0, {"image": 0}]}
+    grid = {"clear__rank": ["auto", *np.arange(1, 4)], "clear__strength": [0, 1.0, {"image": 0}]}
     # What text tells about an image: gone where the image loses it.
     target = frame["image_0"].to_numpy() - frame["image_0"].mean()
     search = GridSearchCV(pipeline, grid, cv=3, error_score="raise").fit(frame, target)
