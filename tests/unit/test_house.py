@@ -17,7 +17,7 @@ ROOT = Path(clear_cli.__file__).parent
 FLOORS = [
     {"errors", "glossary"},
     {"norms", "winsor", "health", "buffers", "moments", "sample", "chance", "whitening"}
-    | {"rank", "subspace", "projector", "diagnostics", "impact", "spread", "shared", "curve", "drift"},
+    | {"rank", "subspace", "projector", "diagnostics", "impact", "spread", "shared", "curve", "drift", "gates"},
     {"config", "disk", "machine", "parallel", "publish", "publish_remote", "remote"},
     {"embeddings", "artifact"},
     {"workflow"},
