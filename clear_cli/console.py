@@ -138,7 +138,7 @@ def published_text(value: Mapping[str, Any]) -> str:
         )
         lines.append("")
     lines += _table(
-        ["modality", "rows", "usable", "dim", "rank", "strength", "energy at rank", "variance kept"],
+        ["modality", "rows", "usable", "dim", "rank (significant)", "strength", "energy at rank", "variance kept"],
         [_modality_row(name, one) for name, one in value["modalities"].items()],
     )
     lines.append("")
@@ -170,16 +170,17 @@ def _leftover(figures: Mapping[str, Any]) -> str:
 
 def _modality_row(name: str, one: Mapping[str, Any]) -> list[str]:
     statuses = one.get("rows_by_status")
+    kept = one.get("variance_kept", one.get("variance_kept_sample"))
     unusable = sum(statuses[status] for status in ("missing", "placeholder", "non_finite")) if statuses else None
     return [
         name,
         f"{one['rows']:,}",
         "-" if unusable is None else f"{one['rows'] - unusable:,}",
         str(one["dim"]),
-        str(one["rank"]),
+        str(one["rank"]) if one.get("significant_rank") is None else f"{one['rank']} ({one['significant_rank']})",
         _strength(one),
         f"{one['energy_at_rank']:.0%}",
-        "-" if one.get("variance_kept") is None else f"{one['variance_kept']:.0%}",
+        "-" if kept is None else f"{kept:.0%}",
     ]
 
 

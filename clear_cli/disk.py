@@ -7,6 +7,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from threading import Event
 
@@ -18,6 +19,9 @@ from clear_cli.parallel import background
 FIX = "choose another --out"
 _FIXES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space there, or ")
 _FIXES |= dict.fromkeys((errno.EACCES, errno.EPERM), "make it writable for this user, or ")
+MANY = 1000
+"""Files from which on they are settled together."""
+
 UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 """What a file system answers that does not know how."""
 
@@ -90,10 +94,21 @@ class Settling:
 
     def _work(self) -> None:
         while not self._ended.wait(self.SECONDS):
-            for path in self._folder.rglob("*"):
+            # Of very many files each is small, and asking after all of them costs more than it saves.
+            for path in islice(self._folder.rglob("*"), MANY):
                 with suppress(FileNotFoundError):  # it was there a moment ago
                     if path.is_file():
                         sync(path)
+
+
+def sync_below(folder: Path) -> None:
+    """Wait until everything below a folder is on the disk."""
+    paths = list(islice(folder.rglob("*"), MANY + 1))
+    if len(paths) > MANY:
+        os.sync()  # of everything on the machine, once: quicker than many thousands of files one by one
+        return
+    for path in paths:
+        sync(path)
 
 
 def sync(path: Path) -> None:

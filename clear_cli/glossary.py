@@ -78,6 +78,10 @@ MODALITY = (
         "variance_kept",
         "sum ||x_c P||^2 / sum ||x_c||^2 over the usable rows about the mean of the fit, as written, before any scale or norm is given",
     ),
+    Term(
+        "variance_kept_sample",
+        "tr(P^T S P) / tr S of the sample of the first pair: what is known before any row is written",
+    ),
     Term("mean_squared_distortion", "mean ||x - y||^2 between a row and its output"),
     Term("row_norm_mean (change)", "mean ||x||"),
     Term(

@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from clear_cli.disk import FIX, UNSUPPORTED, Settling, fingerprints, nearest, output_error, sync
+from clear_cli.disk import FIX, UNSUPPORTED, Settling, fingerprints, nearest, output_error, sync, sync_below
 from clear_cli.errors import OutputError, UsageError
 from clear_cli.parallel import background
 from clear_cli.remote import is_remote
@@ -78,8 +78,7 @@ class Publication:
         with _reported(self._out):
             outputs = background(lambda: fingerprints(self.path, but=MANIFEST))
             self._settling.stop()
-            for path in self.path.rglob("*"):
-                sync(path)
+            sync_below(self.path)
             whole, text = manifest_of(manifest, outputs())
             (self.path / MANIFEST).write_bytes(text)
             for path in (self.path / MANIFEST, self.path):

@@ -74,7 +74,12 @@ def fitted_document(
 ) -> Figures:
     """The document of a fit; parameters as in `pair_figures`."""
     pairs = pair_figures(solution, options, overlap_curve=overlap_curve)
-    return document(sources, solution.projectors, pairs, solution.warnings, solution.significances)
+    found = document(sources, solution.projectors, pairs, solution.warnings, solution.significances)
+    for pair in pairs:
+        for name, kept in zip(pair["modalities"], pair.get("sample", {}).get("variance_kept", ()), strict=False):
+            # Of several pairs the first: their samples differ by the items that one of the partners lacks.
+            found["modalities"][name].setdefault("variance_kept_sample", plain(kept))
+    return found
 
 
 def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: Mapping[str, Projector]) -> Figures:

@@ -17,11 +17,11 @@ ROOT = Path(clear_cli.__file__).parent
 FLOORS = [
     {"errors", "glossary"},
     {"norms", "winsor", "health", "buffers", "moments", "sample", "chance", "whitening"}
-    | {"rank", "subspace", "projector", "diagnostics", "impact", "spread", "shared", "curve", "drift"},
+    | {"rank", "subspace", "projector", "diagnostics", "impact", "spread", "shared", "curve", "drift", "gates"},
     {"config", "disk", "machine", "parallel", "publish", "publish_file", "publish_remote", "remote"},
     {"embeddings", "artifact"},
     {"workflow"},
-    {"api"},
+    {"api", "estimator"},
     {"console", "options"},
     {"cli"},
     {"__main__"},
