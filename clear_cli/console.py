@@ -238,6 +238,20 @@ def plan_text(value: Mapping[str, Any]) -> str:
     return "\n".join(lines + [f"  {path}" for path in value["outputs"]])
 
 
+def gates_text(value: Mapping[str, Any]) -> str:
+    """What became of each gate."""
+    rows = [
+        [
+            one["gate"]["text"],
+            one["place"] or "-",
+            "-" if one["value"] is None else f"{one['value']:.4g}",
+            "passed" if one["passed"] else "FAILED",
+        ]
+        for one in value["gates"]
+    ]
+    return "\n".join(_table(["gate", "of", "value", ""], rows))
+
+
 def inspect_text(value: Mapping[str, Any]) -> str:
     """What is in a file, as indented names and values."""
     return "\n".join(_outline({key: one for key, one in value.items() if key != "schema_version"}, ""))

@@ -133,6 +133,17 @@ MomentsOut = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run, once done.")]
+Gates = Annotated[
+    list[str],
+    typer.Option(
+        "--gate",
+        metavar="CONDITION",
+        help="Exit with 5 unless this holds, as in 'leftover_heldout<=0.1' or 'image.variance_kept>=0.5'. Repeatable.",
+    ),
+]
+Checked = Annotated[
+    Path, typer.Argument(parser=place, metavar="DIR", help="An output directory, or its diagnostics.json.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read headers and ids, say what would be done, write nothing.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for arithmetic. Default: what the machine grants.")]
 Memory = Annotated[

@@ -20,6 +20,7 @@ from clear_cli.errors import DataError
 from clear_cli.health import Floats, row_hashes
 from clear_cli.machine import Machine
 from clear_cli.moments import CrossMoments
+from clear_cli.pooling import pooled
 from clear_cli.publish_file import FilePublication
 from clear_cli.sample import Sample
 from clear_cli.subspace import Pair
@@ -146,11 +147,11 @@ def combined(one: Evidence, other: Evidence, names: Sequence[str]) -> Evidence:
         return reduce(Sample.merge, parts, Sample(a, b))
 
     def own(_: Pair, parts: list[tuple[CrossMoments, CrossMoments]]) -> tuple[CrossMoments, CrossMoments]:
-        return reduce(CrossMoments.merge, [a for a, _ in parts]), reduce(CrossMoments.merge, [b for _, b in parts])
+        return reduce(pooled, [a for a, _ in parts]), reduce(pooled, [b for _, b in parts])
 
     return Evidence(
         modalities,
-        _summed(both, names, lambda part: part.moments, lambda _, parts: reduce(CrossMoments.merge, parts)),
+        _summed(both, names, lambda part: part.moments, lambda _, parts: reduce(pooled, parts)),
         _summed(both, names, lambda part: part.samples, sample),
         {name: _fillers(name, described, both) for name, described in modalities.items()},
         _summed(both, names, lambda part: part.own, own),

@@ -157,3 +157,33 @@ def test_what_makes_no_sense_is_a_usage_error(
     assert (code, out) == (2, "")
     assert err.startswith(message)
     assert not (tmp_path / "out").exists()
+
+
+def test_gates_are_judged_after_the_output_is_there(call: Run, inputs: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    good, bad = "leftover_heldout<=0.9", "text.variance_kept>=99%"
+    code, text, err = call("run", *inputs, "--out", out, "--gate", good, "--gate", bad, "--json")
+    assert code == 5
+    assert [(one["gate"]["text"], one["passed"]) for one in json.loads(text)["gates"]] == [(good, True), (bad, False)]
+    assert f"error: 1 of 2 gates failed\n  in: {out}\n  failed: {bad}: " in err
+    assert (out / "manifest.json").exists()
+    code, text, _ = call("check", out, "--gate", good)
+    assert code == 0
+    assert text.splitlines()[1].split() == [good, "image+text", text.splitlines()[1].split()[2], "passed"]
+    assert call("check", out, "--gate", bad)[0] == 5
+    assert call("check", out / "diagnostics.json", "--gate", "rv<=1", "--json")[0] == 0
+    assert call("run", *inputs, "--out", out, "--gate", bad)[0] == 5, "up to date, and no better"
+
+
+def test_a_gate_that_is_none_is_refused_before_the_work(call: Run, inputs: list[str], tmp_path: Path) -> None:
+    code, _, err = call("run", *inputs, "--out", tmp_path / "out", "--gate", "leftover<=0.1")
+    assert (code, err.splitlines()[0]) == (2, 'error: no metric "leftover"')
+    assert not (tmp_path / "out").exists()
+    assert call("check", tmp_path)[0] == 2
+    code, _, err = call("check", tmp_path, "--gate", "rv<=1")
+    assert (code, err.splitlines()[0]) == (3, "error: no diagnostics here")
+    (tmp_path / "diagnostics.json").write_text("{")
+    assert call("check", tmp_path, "--gate", "rv<=1")[0] == 3
+    (tmp_path / "diagnostics.json").write_text('{"schema_version": 99, "pairs": [], "modalities": {}}')
+    code, _, err = call("check", tmp_path, "--gate", "rv<=1")
+    assert (code, err.splitlines()[0]) == (3, "error: diagnostics of schema version 99 are not supported")

@@ -17,12 +17,24 @@ ROOT = Path(clear_cli.__file__).parent
 FLOORS = [
     {"errors", "glossary"},
     {"norms", "winsor", "health", "buffers", "moments", "sample", "chance", "whitening"}
-    | {"rank", "subspace", "projector", "diagnostics", "impact", "spread", "shared", "curve", "drift", "gates"},
+    | {
+        "rank",
+        "subspace",
+        "projector",
+        "diagnostics",
+        "impact",
+        "spread",
+        "shared",
+        "curve",
+        "drift",
+        "gates",
+        "pooling",
+    },
     {"config", "disk", "machine", "parallel", "publish", "publish_file", "publish_remote", "remote"},
     {"embeddings", "artifact"},
     {"workflow"},
     {"api", "estimator"},
-    {"console", "options"},
+    {"console", "options", "arguments"},
     {"cli"},
     {"__main__"},
 ]
