@@ -141,15 +141,17 @@ class _Block:
     def whitened(self, a: Whitening, b: Whitening) -> _Block:
         """W_a^T C W_b."""
         w_a, w_b = a.whitener, b.whitener
+        # The unit may lie outside the range of float32, which what it is whitened to does not.
         draws = (
-            None if self.draws is None else [(w_a.T @ (self.unit * one) @ w_b).astype(np.float32) for one in self.draws]
+            None if self.draws is None else [((self.unit * w_a.T) @ one @ w_b).astype(np.float32) for one in self.draws]
         )
         return _Block(w_a.T @ self.c @ w_b, None if draws is None else np.stack(draws))
 
     def decomposed(self, how: Decomposition) -> tuple[Float64, Float64, Float64, Significance | None]:
         """U, sigma, V, with the signs that make the largest entry of each column of U positive; tested."""
         u, sigma, v = _svd(self.c)
-        signs = np.where(u[np.argmax(np.abs(u), axis=0), np.arange(u.shape[1])] < 0, -1.0, 1.0)
+        # A modality that is constant has no direction at all once it is whitened.
+        signs = np.where(u[np.argmax(np.abs(u), axis=0), np.arange(len(sigma))] < 0, -1.0, 1.0) if len(sigma) else 1.0
         tested = (
             None if self.draws is None else significance(sigma, u, v, self.draws, unit=self.unit, parallel=how.parallel)
         )
