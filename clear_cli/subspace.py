@@ -55,12 +55,14 @@ class Decomposition:
 
     Attributes:
         correlation: Whiten each modality first, so that directions of low variance count as much as those of high.
+        within: Look only where each modality varies by more than the cut, so that its covariance can be inverted there.
         cut: Relative eigenvalue cut of the covariances that are inverted.
         chance: Test what is found against chance.
         parallel: Runs the tests. The result does not depend on it.
     """
 
     correlation: bool = False
+    within: bool = False
     cut: float = 0.0
     chance: bool = False
     parallel: ParallelMap = map
@@ -75,25 +77,24 @@ def shared_subspaces(
         moments: Cross-moments of each pair (a, b) that can be used; each modality may have several partners.
         modalities: All names, which fixes the order of the blocks.
         how: What is decomposed.
-        own: Moments of the modalities by themselves, where they are whitened.
+        own: Moments of the modalities by themselves, where their covariances are inverted.
 
     Returns:
         One subspace per modality. At two modalities column j of both belongs to the same singular value.
 
     Source: Zhan et al. 2026, equations 4 to 6, for the two-modality case.
     """
-    whitened = {name: _whitened(name, own or {}, how.cut) for name in modalities} if how.correlation else {}
+    inverted = how.correlation or how.within
+    spans = {name: _whitened(name, own or {}, how.cut) for name in modalities} if inverted else {}
+    whitened = spans if how.correlation else {}
     if len(modalities) == 2:
-        ((pair, only),) = moments.items()
-        block = _Block.of(only, chance=how.chance)
-        u, sigma, v, tested = (block.whitened(*(whitened[name] for name in pair)) if whitened else block).decomposed(
-            how
-        )
+        (pair,) = moments
+        u, sigma, v, tested = _block(moments, pair, spans, how).decomposed(how)
         sides = zip(pair, (u, v), strict=True)
         return {name: SharedSubspace(_patterns(side, whitened.get(name)), sigma, tested) for name, side in sides}
     subspaces = {}
     for name in modalities:
-        u, sigma, _, tested = _row_of_blocks(moments, name, modalities, whitened, how).decomposed(how)
+        u, sigma, _, tested = _row_of_blocks(moments, name, modalities, spans, how).decomposed(how)
         subspaces[name] = SharedSubspace(_patterns(u, whitened.get(name)), sigma, tested)
     return subspaces
 
@@ -147,6 +148,11 @@ class _Block:
         )
         return _Block(w_a.T @ self.c @ w_b, None if draws is None else np.stack(draws))
 
+    def within(self, a: Whitening, b: Whitening) -> _Block:
+        """What of C lies in the spans of both. The draws stay: what lies outside is too little to matter by chance."""
+        inner = a.vectors.T @ self.c @ b.vectors
+        return _Block(a.vectors @ inner @ b.vectors.T, self.draws, self.unit)
+
     def decomposed(self, how: Decomposition) -> tuple[Float64, Float64, Float64, Significance | None]:
         """U, sigma, V, with the signs that make the largest entry of each column of U positive; tested."""
         u, sigma, v = _svd(self.c)
@@ -158,11 +164,21 @@ class _Block:
         return u * signs, sigma, v * signs, tested
 
 
+def _block(
+    moments: Mapping[Pair, CrossMoments], pair: Pair, spans: Mapping[str, Whitening], how: Decomposition
+) -> _Block:
+    block = _Block.of(moments[pair], chance=how.chance)
+    if not spans:
+        return block
+    a, b = (spans[name] for name in pair)
+    return block.whitened(a, b) if how.correlation else block.within(a, b)
+
+
 def _row_of_blocks(
     moments: Mapping[Pair, CrossMoments],
     name: str,
     modalities: Sequence[str],
-    whitened: Mapping[str, Whitening],
+    spans: Mapping[str, Whitening],
     how: Decomposition,
 ) -> _Block:
     blocks = []
@@ -170,10 +186,8 @@ def _row_of_blocks(
         pair = (name, partner) if (name, partner) in moments else (partner, name)
         if pair not in moments:
             continue
-        block = _Block.of(moments[pair], chance=how.chance)
-        if whitened:
-            block = block.whitened(*(whitened[one] for one in pair))
-        else:
+        block = _block(moments, pair, spans, how)
+        if not how.correlation:
             variance = moments[pair].total_variance(pair.index(partner))
             block = block.times(1 / np.sqrt(variance) if variance else 0.0)
         blocks.append(block if pair[0] == name else block.transposed)

@@ -67,7 +67,11 @@ def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = ma
     evidence = _enough(evidence, warnings)
     dtypes = [one.dtype for one in evidence.modalities.values()]
     how = Decomposition(
-        correlation=options.directions == "correlation", cut=rounding(*dtypes), chance=options.tested, parallel=parallel
+        correlation=options.directions == "correlation",
+        within=options.removal == "oblique",
+        cut=rounding(*dtypes),
+        chance=options.tested,
+        parallel=parallel,
     )
     subspaces = shared_subspaces(evidence.moments, list(evidence.modalities), how, evidence.own)
     projectors = {}
