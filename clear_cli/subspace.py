@@ -14,7 +14,7 @@ made orthonormal in their order. (The weights W_m l are no directions of the dat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -55,15 +55,15 @@ class Decomposition:
 
     Attributes:
         correlation: Whiten each modality first, so that directions of low variance count as much as those of high.
-        within: Look only where each modality varies by more than the cut, so that its covariance can be inverted there.
-        cut: Relative eigenvalue cut of the covariances that are inverted.
+        within: Look only where each modality varies by more than its cut, so that its covariance can be inverted there.
+        cuts: Per modality, the relative eigenvalue cut of its covariance where that is inverted.
         chance: Test what is found against chance.
         parallel: Runs the tests. The result does not depend on it.
     """
 
     correlation: bool = False
     within: bool = False
-    cut: float = 0.0
+    cuts: Mapping[str, float] = field(default_factory=dict)
     chance: bool = False
     parallel: ParallelMap = map
 
@@ -85,7 +85,7 @@ def shared_subspaces(
     Source: Zhan et al. 2026, equations 4 to 6, for the two-modality case.
     """
     inverted = how.correlation or how.within
-    spans = {name: _whitened(name, own or {}, how.cut) for name in modalities} if inverted else {}
+    spans = {name: _whitened(name, own or {}, how.cuts[name]) for name in modalities} if inverted else {}
     whitened = spans if how.correlation else {}
     if len(modalities) == 2:
         (pair,) = moments

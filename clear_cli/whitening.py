@@ -69,9 +69,9 @@ def of_eigenpairs(values: Float64, vectors: Float64, *, cut: float, items: int |
     return Whitening(vectors[:, kept], shrunk)
 
 
-def rounding(*dtypes: np.dtype[Any]) -> float:
-    """The cut for covariances accumulated from products in the wider of float32 and these types."""
-    return float(np.finfo(np.result_type(np.float32, *dtypes)).eps)
+def rounding(dtype: np.dtype[Any]) -> float:
+    """The cut for a covariance accumulated from products in the wider of float32 and this type."""
+    return float(np.finfo(np.result_type(np.float32, dtype)).eps)
 
 
 def _oas(values: Float64, items: int) -> float:

@@ -65,11 +65,10 @@ def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = ma
     """
     warnings: list[str] = []
     evidence = _enough(evidence, warnings)
-    dtypes = [one.dtype for one in evidence.modalities.values()]
     how = Decomposition(
         correlation=options.directions == "correlation",
         within=options.removal == "oblique",
-        cut=rounding(*dtypes),
+        cuts={name: rounding(one.dtype) for name, one in evidence.modalities.items()},
         chance=options.tested,
         parallel=parallel,
     )
@@ -120,7 +119,7 @@ def _strength(
 
 
 def _weights(name: str, directions: Float64, evidence: Evidence, how: Decomposition) -> Float64:
-    return whitening(own_covariance(name, evidence.own), cut=how.cut).solve(directions)
+    return whitening(own_covariance(name, evidence.own), cut=how.cuts[name]).solve(directions)
 
 
 def _root_mean_square(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
