@@ -93,6 +93,8 @@ def significance(
             found[depth] = unit * np.fromiter(parallel(one, draws), np.float64, len(draws))
         return found[depth]
 
+    if not len(spectrum):
+        return Significance(0, 0.0, spectrum, spectrum)
     depth, last = 0, -1
     while last < depth < len(spectrum):
         last = depth
