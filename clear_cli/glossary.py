@@ -83,6 +83,7 @@ MODALITY = (
         "tr(P^T S P) / tr S of the sample of the first pair: what is known before any row is written",
     ),
     Term("mean_squared_distortion", "mean ||x - y||^2 between a row and its output"),
+    Term("row_norm_rms", "root of the mean ||x||^2 over the complete items of the fit"),
     Term("row_norm_mean (change)", "mean ||x||"),
     Term(
         "mean_norm_ratio (change)", "norm of the mean row over the mean row norm: 1 where all rows point the same way"

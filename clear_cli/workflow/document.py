@@ -23,7 +23,7 @@ from clear_cli.workflow.evidence import Described
 from clear_cli.workflow.heldout import held_out_leftover
 from clear_cli.workflow.projecting import Extreme, Outcome
 from clear_cli.workflow.sampled import add_overlap, sampled
-from clear_cli.workflow.solving import Solution
+from clear_cli.workflow.solving import Solution, root_mean_square
 
 SCHEMA_VERSION = 0
 
@@ -79,7 +79,23 @@ def fitted_document(
         for name, kept in zip(pair["modalities"], pair.get("sample", {}).get("variance_kept", ()), strict=False):
             # Of several pairs the first: their samples differ by the items that one of the partners lacks.
             found["modalities"][name].setdefault("variance_kept_sample", plain(kept))
+    for name, one in found["modalities"].items():
+        one["row_norm_rms"] = plain(root_mean_square(name, solution.moments))
     return found
+
+
+def audited(found: Figures, projectors: Mapping[str, Projector]) -> Figures:
+    """The document of a fit whose rows are not written, with the warnings that those would have led to."""
+    modalities = found["modalities"]
+    warnings = [
+        _variance_warning(name, one["variance_kept_sample"])
+        for name, one in modalities.items()
+        if not projectors[name].identity and _hardly_kept(one.get("variance_kept_sample"))
+    ]
+    scales = scale_ratio([one["row_norm_rms"] for one in modalities.values()])
+    if scales and scales > UNEQUAL_SCALES:
+        warnings.append(_scale_warning(scales))
+    return {**found, "warnings": [*found["warnings"], *warnings]}
 
 
 def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: Mapping[str, Projector]) -> Figures:
@@ -201,13 +217,13 @@ def _outcome_warnings(
     for name, one in modalities.items():
         changed = not projectors[name].identity
         kept, alone = one.get("variance_kept"), one["rows_without_other_modality"]
-        if changed and kept is not None and kept < 1 - MOST_OF_THE_VARIANCE:
+        if changed and kept is not None and _hardly_kept(kept):
+            warnings.append(_variance_warning(name, kept))
+        if changed and projectors[name].renorm == "none" and "histograms" in one and _unit_norm(one):
             warnings.append(
-                f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
-                "(a lower rank or strength removes less)"
+                f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed '
+                "(--renorm original hides it)"
             )
-        if changed and "histograms" in one and _unit_norm(one):
-            warnings.append(f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed')
         if changed and alone:
             warnings.append(
                 f'{alone:,} rows of "{name}" are the only modality of their item, which loses the shared signal'
@@ -224,12 +240,28 @@ def _outcome_warnings(
         fillers = one["rows_by_status"]["placeholder"]
         if fillers:
             warnings.append(f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, but projected')
-    if scales and scales["before"] and scales["before"] > UNEQUAL_SCALES:
-        warnings.append(
-            f"row norms differ {scales['before']:.0f}-fold between modalities: recommenders that concatenate them "
-            "hear the loudest one only"
-        )
+    # A scale that was asked for has put them right.
+    if scales and scales["before"] and min(scales["before"], scales["after"] or 0.0) > UNEQUAL_SCALES:
+        warnings.append(_scale_warning(scales["before"]))
     return warnings
+
+
+def _hardly_kept(kept: float | None) -> bool:
+    return kept is not None and kept < 1 - MOST_OF_THE_VARIANCE
+
+
+def _variance_warning(name: str, kept: float) -> str:
+    return (
+        f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
+        "(a lower rank or strength removes less)"
+    )
+
+
+def _scale_warning(ratio: float) -> str:
+    return (
+        f"row norms differ {ratio:.0f}-fold between modalities: recommenders that concatenate them "
+        "hear the loudest one only (--scale rms)"
+    )
 
 
 def _drifted(drift: Figures) -> bool:

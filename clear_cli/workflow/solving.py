@@ -89,7 +89,7 @@ def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = ma
             spectrum=subspace.spectrum,
             rank=ranks[name],
             strength=_strength(name, subspace, ranks, options)[:kept],
-            scale=1 / (_root_mean_square(name, evidence.moments) or 1.0) if options.scale == "rms" else 1.0,
+            scale=1 / (root_mean_square(name, evidence.moments) or 1.0) if options.scale == "rms" else 1.0,
             placeholders=evidence.placeholders[name],
             weights=_weights(name, directions, evidence, how) if options.removal == "oblique" else np.empty((0, 0)),
             keep_mean=options.keep_mean,
@@ -195,7 +195,7 @@ def _total_variance(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
     return float(np.average([variance for _, variance in parts], weights=[n for n, _ in parts]))
 
 
-def _root_mean_square(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
+def root_mean_square(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
     """The root-mean-square row norm of a modality over the complete items of its pairs."""
     squares, items = 0.0, 0
     for pair, one in moments.items():

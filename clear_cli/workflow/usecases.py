@@ -17,7 +17,7 @@ from clear_cli.parallel import background
 from clear_cli.publish import check_target, read_manifest
 from clear_cli.publish_remote import check_remote
 from clear_cli.remote import is_remote
-from clear_cli.workflow.document import SCHEMA_VERSION, fitted_document, with_outcomes
+from clear_cli.workflow.document import SCHEMA_VERSION, audited, fitted_document, with_outcomes
 from clear_cli.workflow.fitting import Membership, fit_rows
 from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
 from clear_cli.workflow.memory import budget, kept_rows
@@ -107,7 +107,8 @@ def diagnose(
         alignment = job.aligned(options.fit_items)
         job.machine.progress.say(str(budget(job.sources, alignment, job.machine.memory, options)))
         fitted = fit_rows(job.sources, alignment, options, job.machine)
-        return fitted_document(job.sources, fitted, options, overlap_curve=overlap_curve)
+        found = fitted_document(job.sources, fitted, options, overlap_curve=overlap_curve)
+        return audited(found, fitted.projectors)
 
     if out is None:
         return job.unpublished(work)
