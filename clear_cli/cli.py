@@ -31,6 +31,7 @@ from clear_cli.options import (
     MaxRank,
     Memory,
     Modalities,
+    NoItemIds,
     NoReport,
     OnInvalid,
     OtherRank,
@@ -38,11 +39,14 @@ from clear_cli.options import (
     Out,
     OutputName,
     Overwrite,
+    OverwriteFile,
     Projector,
     Quiet,
     Rank,
     Removal,
     Renorm,
+    Reported,
+    ReportOut,
     Scale,
     Strength,
     Threads,
@@ -107,6 +111,7 @@ def run(
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     no_report: NoReport = False,
+    no_item_ids: NoItemIds = False,
     threads: Threads = None,
     memory: Memory = None,
     tmp_dir: TmpDir = None,
@@ -121,7 +126,7 @@ def run(
     options = _options(
         inputs, rank, strength, winsorise, max_rank=max_rank, directions=directions, removal=removal,
         keep_mean=keep_mean, renorm=renorm, scale=scale, on_invalid=on_invalid.value, fit_items=fit_items,
-        report=not no_report,
+        report=not no_report, item_ids=not no_item_ids,
     )  # fmt: skip
     machine = _machine(threads, memory, tmp_dir, console)
     if dry_run:
@@ -222,6 +227,7 @@ def apply(
     on_invalid: OnInvalid = Invalid.error,
     overwrite: Overwrite = False,
     no_report: NoReport = False,
+    no_item_ids: NoItemIds = False,
     threads: Threads = None,
     memory: Memory = None,
     tmp_dir: TmpDir = None,
@@ -246,10 +252,28 @@ def apply(
         strength=strengths,
         on_invalid=on_invalid.value,
         report=not no_report,
+        item_ids=not no_item_ids,
         overwrite=overwrite,
         machine=_machine(threads, memory, tmp_dir, console),
     )
     _show(published, console)
+
+
+@app.command()
+def report(
+    directory: Reported,
+    out: ReportOut = None,
+    no_item_ids: NoItemIds = False,
+    overwrite: OverwriteFile = False,
+    as_json: Json = False,
+) -> None:
+    """Make the report of an output directory again, as a page or as Markdown."""
+    from clear_cli.workflow.document import SCHEMA_VERSION
+    from clear_cli.workflow.reporting import report as make
+
+    path = make(directory, out, item_ids=not no_item_ids, overwrite=overwrite)
+    made = {"schema_version": SCHEMA_VERSION, "command": "report", "out": str(path)}
+    Console(as_json=as_json).result(made, lambda value: value["out"])
 
 
 @app.command()

@@ -72,7 +72,7 @@ class Modality:
     def of(cls, name: str, found: Document, kept: Number, *, item_ids: bool) -> Modality:
         """From `modalities.<name>`; `kept` is the variance kept in a sample, for want of that of all rows."""
         chance, bins = found.get("chance") or {}, found.get("histograms") or {}
-        norms, removed, drift = bins.get("row_norm") or {}, bins.get("removed") or {}, found.get("drift")
+        norms, removed = bins.get("row_norm") or {}, bins.get("removed") or {}
         written = number_of(found.get("variance_kept"))
         return cls(
             name=name,
@@ -88,7 +88,7 @@ class Modality:
             energy=numbers_of(found.get("cumulative_energy")),
             chance=(numbers_of(chance.get("median")), numbers_of(chance.get("high"))),
             variance_kept=kept if written is None else written,
-            statuses={str(key): int(rows) for key, rows in (found.get("rows_by_status") or {}).items()},
+            statuses={str(key): int(rows) for key, rows in sorted((found.get("rows_by_status") or {}).items())},
             alone=int(found.get("rows_without_other_modality") or 0),
             zeroed=int(found.get("rows_zeroed") or 0),
             row_norm=Change.of(found.get("row_norm_mean")),
@@ -97,8 +97,14 @@ class Modality:
             removed=Histogram(numbers_of(removed.get("edges")), numbers_of(removed.get("rows"))),
             most=tuple(_item(one, item_ids) for one in found.get("most_affected") or ()),
             least=tuple(_item(one, item_ids) for one in found.get("least_affected") or ()),
-            drift=Drift(int(drift["rows"]), float(drift["mean_shift"]), float(drift["variance_ratio"])) if drift else None,
+            drift=_drift(found.get("drift")),
         )
+
+
+def _drift(found: Document | None) -> Drift | None:
+    if not found or found.get("mean_shift") is None or found.get("variance_ratio") is None:
+        return None
+    return Drift(int(found["rows"]), float(found["mean_shift"]), float(found["variance_ratio"]))
 
 
 def _item(found: Document, item_ids: bool) -> Item:

@@ -83,10 +83,12 @@ class Report:
             KeyError, TypeError, ValueError, AttributeError: They are not such documents.
         """
         manifest = manifest or {}
+        inputs = manifest.get("inputs") or {}
         pairs = tuple(Pair.of(one) for one in diagnostics.get("pairs") or ())
+        found = diagnostics["modalities"]
         modalities = tuple(
-            Modality.of(str(name), one, _kept_in_sample(str(name), pairs), item_ids=item_ids)
-            for name, one in diagnostics["modalities"].items()
+            Modality.of(name, found[name], _kept_in_sample(name, pairs), item_ids=item_ids)
+            for name in _in_order(found, pairs)
         )
         command = str(manifest.get("command", ""))
         scales = diagnostics.get("scale_ratio") or {}
@@ -100,11 +102,17 @@ class Report:
             pairs=pairs,
             modalities=modalities,
             warnings=tuple(str(one) for one in diagnostics.get("warnings") or ()),
-            parameters={str(key): _text(value) for key, value in (manifest.get("parameters") or {}).items()},
-            inputs=tuple(_input(str(name), one) for name, one in (manifest.get("inputs") or {}).items()),
-            versions={str(key): str(value) for key, value in (manifest.get("versions") or {}).items()},
+            parameters={str(key): _text(value) for key, value in sorted((manifest.get("parameters") or {}).items())},
+            inputs=tuple(_input(one.name, inputs[one.name]) for one in modalities if one.name in inputs),
+            versions={str(key): str(value) for key, value in sorted((manifest.get("versions") or {}).items())},
             loudness=loudness,
         )
+
+
+def _in_order(found: Document, pairs: tuple[Pair, ...]) -> list[str]:
+    """Names in the order that they were given in, which the pairs keep, where JSON sorts its keys; others after."""
+    paired = dict.fromkeys(name for pair in pairs for name in pair.modalities if name in found)
+    return [*paired, *sorted(found.keys() - paired.keys())]
 
 
 def _kept_in_sample(name: str, pairs: tuple[Pair, ...]) -> float | None:
@@ -133,7 +141,7 @@ def _input(name: str, found: Document) -> InputOf:
 def _text(value: Any) -> str:
     """A parameter as text; one that is the same for all modalities is said once."""
     if isinstance(value, Mapping):
-        texts = {str(key): _text(one) for key, one in value.items()}
+        texts = {str(key): _text(one) for key, one in sorted(value.items())}
         if len(set(texts.values())) == 1 and len(texts) > 1:
             return next(iter(texts.values()))
         return ", ".join(f"{key}: {one}" for key, one in texts.items()) or "none"

@@ -135,12 +135,14 @@ class Sample:
             r2=both("linear_r2"),
             effective_rank=both("effective_rank"),
             overlap=Overlap(
-                Change.of(overlap, overlap.get("chance")), int(overlap.get("neighbours") or 0), int(overlap.get("items") or 0)
+                Change.of(overlap, overlap.get("chance")),
+                int(overlap.get("neighbours") or 0),
+                int(overlap.get("items") or 0),
             ),
             variance_kept=(number_of(kept[0]), number_of(kept[1])),
             scatter={
                 str(name): (points_of(one.get("before")), points_of(one.get("after")))
-                for name, one in (found.get("scatter") or {}).items()
+                for name, one in sorted((found.get("scatter") or {}).items())
             },
         )
 
@@ -211,6 +213,7 @@ def _before(found: Document, key: str) -> Any:
 
 
 def number_of(value: Any) -> Number:
+    """A number, if there is one."""
     return None if value is None else float(value)
 
 

@@ -1,107 +1,31 @@
-"""The drawing: pictures as SVG, whose colours are CSS variables of the page and whose letters are those of the page.
-
-Matplotlib is slow to import, so this module is imported where a page is made and nowhere else. Figures are made without
-pyplot, which would keep them, and the same data gives the same bytes.
-"""
+"""The drawing of the pictures. Slow to import for matplotlib is, so imported where a page is made and nowhere else."""
 
 from __future__ import annotations
 
-import logging
-import re
-from io import StringIO
+from collections.abc import Callable
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
+from matplotlib.ticker import MaxNLocator
 
 from clear_cli.report.modalities import Histogram
 from clear_cli.report.pairs import CurvePoint, Curves, Estimate, Pair, Points
 from clear_cli.report.pictures import Picture, Spectrum
+from clear_cli.report.svg import AFTER, BEFORE, CHANCE, GRID, HEIGHT, INK, MARK, WIDTH, svg
 
-logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches, which are nobody's business
-
-WIDTH, HEIGHT, DPI = 340, 224, 72
-SCATTER_ITEMS = 250
-FLOOR = 1e-3
-
-# Stand-ins, which become variables of the page: matplotlib knows nothing of these.
-COLOURS = {
-    "ink": "#010203",
-    "muted": "#040506",
-    "grid": "#070809",
-    "before": "#0a0b0c",
-    "after": "#0d0e0f",
-    "chance": "#101112",
-    "mark": "#131415",
-}
-INK, MUTED, GRID, BEFORE, AFTER, CHANCE, MARK = COLOURS.values()
 POSITIVE, NEGATIVE = (0.16, 0.45, 0.80), (0.85, 0.42, 0.12)
-
-STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "path.simplify": False,
-    "font.size": 10,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "text.color": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": GRID,
-    "axes.linewidth": 1,
-    "axes.labelsize": 10,
-    "axes.titlesize": 10,
-    "axes.titlecolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": True,
-    "xtick.color": GRID,
-    "ytick.color": GRID,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "xtick.major.size": 3,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
+FLOOR = 1e-3
+"""What is below this share of the largest is drawn there."""
 
 
-def svg(picture: Picture, key: str) -> str:
-    """A picture as an SVG element.
-
-    Args:
-        picture: What to draw.
-        key: Keeps the names inside it apart from those in other pictures of a page.
-    """
-    with mpl.rc_context():
-        mpl.rcdefaults()  # whatever the user's own settings are
-        mpl.rcParams.update({**STYLE, "svg.hashsalt": key})
-        figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI)
-        DRAW[picture.kind](figure, *picture.data)
-        out = StringIO()
-        FigureCanvasSVG(figure).print_svg(out, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))  # type: ignore[no-untyped-call]
-    return _inline(out.getvalue())
-
-
-def _inline(text: str) -> str:
-    """An SVG file as an element of a page: no prolog, no style of its own, no names that nothing refers to."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>|<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<svg [^>]*>", f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">', text, count=1)
-    used = set(re.findall(r"#([\w-]+)[\")]", text))
-    text = re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", text)
-    for name, stand_in in COLOURS.items():
-        text = text.replace(stand_in, f"var(--{name})")
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)
-    text = re.sub(r"<g>\s*</g>|xlink:(?=href)", "", text)
-    return re.sub(r"\s*\n\s*", " ", text).replace("> <", "><").strip()
+def drawn(picture: Picture, key: str) -> str:
+    """A picture as an SVG element; the key keeps the names inside it apart from those of other pictures."""
+    return svg(lambda figure: DRAW[picture.kind](figure, *picture.data), key)
 
 
 def _axes(figure: Figure, left: float, right: float, *, top: float = 12, bottom: float = 38) -> Axes:
@@ -110,6 +34,7 @@ def _axes(figure: Figure, left: float, right: float, *, top: float = 12, bottom:
         (left / WIDTH, bottom / HEIGHT, (right - left) / WIDTH, (HEIGHT - top - bottom) / HEIGHT)
     )
     axes.set_axisbelow(True)
+    axes.minorticks_off()
     axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.spines["left"].set_visible(False)
     return axes
@@ -120,13 +45,11 @@ def _halves(figure: Figure, left: float = 38, **margins: float) -> tuple[Axes, A
     return _axes(figure, left, middle - 12, **margins), _axes(figure, middle + 22, WIDTH - 8, **margins)
 
 
-def _dots(axes: Axes, x: Any, y: Any, colour: str, size: float = 3.0, alpha: float = 1.0) -> None:
+def _dots(axes: Axes, at: Any, colour: str, size: float, alpha: float = 1.0) -> None:
     """Dots as one path of lines without length and with round ends: a fifth of the bytes of markers."""
-    points = np.repeat(np.column_stack([x, y]).astype(float), 2, axis=0)
+    points = np.repeat(np.asarray(at, dtype=float), 2, axis=0)
     codes = np.tile([Path.MOVETO, Path.LINETO], len(points) // 2)
-    patch = PathPatch(
-        Path(points, codes), fill=False, edgecolor=colour, linewidth=size, capstyle="round", alpha=alpha
-    )
+    patch = PathPatch(Path(points, codes), fill=False, edgecolor=colour, linewidth=size, capstyle="round", alpha=alpha)
     axes.add_patch(patch)
 
 
@@ -141,7 +64,8 @@ def _ranks(axes: Axes, found: Spectrum) -> None:
 
 def _directions(axes: Axes, shown: int) -> None:
     axes.set_xlim(0.5, shown + 0.5)
-    axes.set_xticks([1, *(tick for tick in axes.get_xticks() if 2 < tick <= shown and tick == int(tick))])
+    step = next(one for one in (1, 5, 10, 20, 50, 100, 200, 500) if shown <= 6 * one or one == 500)
+    axes.set_xticks([1, *range(step if step > 1 else 2, shown + 1, step)])
     axes.set_xlabel("direction")
 
 
@@ -156,7 +80,7 @@ def _spectrum(figure: Figure, found: Spectrum) -> None:
         axes.plot(x[:known], high, color=CHANCE, linewidth=1, linestyle=(0, (3, 2)))
     axes.plot(x, values, color=AFTER, linewidth=1.6)
     _ranks(axes, found)
-    axes.set_yscale("log")
+    axes.set_yscale("log", subs=())
     axes.set_ylim(max(float(values.min()) * 0.7, FLOOR), 1.3)
     axes.set_yticks(ticks := [one for one in (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1) if one >= values.min() * 0.7])
     axes.set_yticklabels([f"{one:g}" for one in ticks])
@@ -195,7 +119,9 @@ def _correlations(figure: Figure, found: Curves) -> None:
 def _heatmap(figure: Figure, pair: Pair) -> None:
     before, after = (np.array(one) for one in pair.heatmap)
     largest = float(np.abs(before).max(initial=0.0)) or 1.0
-    for axes, title, values in zip(_halves(figure, 26, top=26, bottom=26), ("before", "after"), (before, after), strict=True):
+    for axes, (title, values) in zip(
+        _halves(figure, 26, top=26, bottom=26), (("before", before), ("after", after)), strict=True
+    ):
         axes.imshow(_coloured(values / largest), interpolation="none", aspect="auto")
         axes.grid(visible=False)
         axes.spines[:].set_visible(True)
@@ -226,8 +152,8 @@ def _curve(figure: Figure, pair: Pair, chosen: CurvePoint | None) -> None:
         (kept, chosen and _least(chosen), "variance kept"),
     ):
         if chosen is not None and value is not None:
-            _dots(axes, [chosen.rank], [value], MARK, 8)
-        axes.set_xscale("log", base=2)
+            _dots(axes, [(chosen.rank, value)], MARK, 8)
+        axes.set_xscale("log", base=2, subs=())
         axes.set_xlim(ranks[0] / 1.2, ranks[-1] * 1.2)
         ticks = [one for one in (1, 4, 16, 64, 256) if ranks[0] <= one <= ranks[-1]] or ranks[:1]
         axes.set_xticks(ticks, [str(one) for one in ticks])
@@ -245,8 +171,8 @@ def _scatter(figure: Figure, shown: tuple[tuple[str, Points, Points], ...]) -> N
     for axes, (name, before, after) in zip(_halves(figure, 10, top=26, bottom=14), shown, strict=False):
         x, y = (_plane(one) for one in (before, after))
         reach = float(np.abs(np.concatenate([x, y])).max(initial=0.0)) or 1.0
-        _dots(axes, *(x / reach).T, BEFORE, 2.4, 0.7)
-        _dots(axes, *(y / reach).T, AFTER, 2.4, 0.9)
+        _dots(axes, x / reach, BEFORE, 2.6, 0.8)
+        _dots(axes, y / reach, AFTER, 3.6, 0.9)
         axes.grid(visible=False)
         axes.axhline(0, color=GRID, linewidth=0.6, zorder=0)
         axes.axvline(0, color=GRID, linewidth=0.6, zorder=0)
@@ -256,9 +182,9 @@ def _scatter(figure: Figure, shown: tuple[tuple[str, Points, Points], ...]) -> N
 
 
 def _plane(points: Points) -> npt.NDArray[np.float64]:
-    """(n, 2) points; with one direction only, on its line."""
-    rows = np.array(points[:SCATTER_ITEMS], dtype=float)
-    return np.pad(rows[:, :2], ((0, 0), (0, 2 - min(rows.shape[1], 2))))
+    """(n, 2) points about their mean; with one direction only, on its line."""
+    rows = np.array(points, dtype=float)
+    return np.pad((rows - rows.mean(axis=0))[:, :2], ((0, 0), (0, 2 - min(rows.shape[1], 2))))
 
 
 def _told(figure: Figure, rows: tuple[tuple[str, Estimate | None, Estimate | None], ...]) -> None:
@@ -271,7 +197,7 @@ def _told(figure: Figure, rows: tuple[tuple[str, Estimate | None, Estimate | Non
                 continue
             if found.low is not None and found.high is not None:
                 axes.plot([found.low, found.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="round")
-            _dots(axes, [found.value], [y], colour, 9)
+            _dots(axes, [(found.value, y)], colour, 9)
         if before is not None and before.chance is not None:
             axes.plot([before.chance] * 2, [y - 0.16, y + 0.16], color=CHANCE, linewidth=1.6)
     axes.grid(axis="y", visible=False)
@@ -279,7 +205,7 @@ def _told(figure: Figure, rows: tuple[tuple[str, Estimate | None, Estimate | Non
     axes.axvline(0, color=GRID, linewidth=1.2)
     axes.set(ylim=(-0.5, len(rows) - 0.25), yticks=[])
     axes.margins(x=0.06)
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}".replace("-", "−"))
     axes.set_xlabel("variance that is predicted")
 
@@ -304,7 +230,7 @@ def _norms(figure: Figure, found: Histogram) -> None:
     edges = np.array(found.edges)
     axes.stairs(found.before, edges, color=BEFORE, fill=True, alpha=0.35)
     axes.stairs(found.after, edges, color=AFTER, linewidth=1.8)
-    axes.set_xscale("log")
+    axes.set_xscale("log", subs=())
     axes.set_xlim(edges[0], edges[-1])
     ticks = sorted({edges[0], edges[len(edges) // 2], edges[-1]})
     axes.set_xticks(ticks, [f"{one:.2g}" for one in ticks])
@@ -323,11 +249,11 @@ def _removed(figure: Figure, found: Histogram) -> None:
 
 
 def _counted(axes: Axes) -> None:
-    axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value < 10_000 else f"{value / 1000:,.0f}k")
 
 
-DRAW = {
+DRAW: dict[str, Callable[..., None]] = {
     "spectrum": _spectrum,
     "energy": _energy,
     "correlations": _correlations,

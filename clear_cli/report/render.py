@@ -8,55 +8,65 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from clear_cli.report import pictures, tables, verdict, words
 from clear_cli.report.model import Report
+from clear_cli.report.pair_pictures import of_pair
 from clear_cli.report.pairs import Pair
+from clear_cli.report.pictures import Picture
 
 TEMPLATES = Path(__file__).parent / "templates"
-DRAWN_PAIRS = 10
-"""Pairs with pictures: those beyond have their figures in a table, so that a page stays small."""
+DRAWN = 6
+"""Pairs, and modalities, with pictures: those beyond have their figures in tables, so that a page stays small."""
 
 
 @dataclass(frozen=True)
 class Drawn:
     """A picture and its SVG."""
 
-    picture: pictures.Picture
+    picture: Picture
     svg: Markup
 
 
 def html(report: Report) -> str:
     """The report as a page that loads nothing and runs nothing."""
-    with_pictures = report.pairs[:DRAWN_PAIRS]
-    return _environment().get_template("report.html.j2").render(
+    spectra = pictures.spectra(report.modalities)
+    drawn = [(one.title, two) for i, one in enumerate(spectra) for two in _drawn(pictures.of_spectrum(one), f"s{i}")]
+    return _template("report.html.j2").render(
         report=report,
-        spectra=[(one.title, _drawn(pictures.spectrum(one), f"s{i}")) for i, one in enumerate(pictures.spectra(report.modalities))],
-        pairs=[(pair, found, _drawn(_of_pair(report, pair), f"p{i}") if pair in with_pictures else []) for i, (pair, found) in enumerate(zip(report.pairs, report.verdicts, strict=True))],
-        modalities=[(one, _drawn(pictures.of_modality(one), f"m{i}")) for i, one in enumerate(report.modalities)],
-    )  # fmt: skip
+        spectra=spectra,
+        spectrum_pictures=sorted(drawn, key=lambda one: one[1].picture.kind == "energy"),  # those of a kind together
+        pairs=[
+            (pair, found, _drawn(_of_pair(report, pair), f"p{i}") if i < DRAWN else [])
+            for i, (pair, found) in enumerate(zip(report.pairs, report.verdicts, strict=True))
+        ],
+        modalities=[
+            (one, _drawn(pictures.of_modality(one), f"m{i}") if i < DRAWN else [])
+            for i, one in enumerate(report.modalities)
+        ],
+    )
 
 
 def markdown(report: Report) -> str:
     """The report as Markdown: its words and tables, without pictures."""
-    text = _environment().get_template("report.md.j2").render(report=report)
+    text = _template("report.md.j2").render(report=report)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _of_pair(report: Report, pair: Pair) -> Iterable[pictures.Picture]:
-    return pictures.of_pair(pair, tuple(one for one in report.modalities if one.name in pair.modalities))
+def _of_pair(report: Report, pair: Pair) -> Iterable[Picture]:
+    return of_pair(pair, tuple(one for one in report.modalities if one.name in pair.modalities))
 
 
-def _drawn(found: Iterable[pictures.Picture], key: str) -> list[Drawn]:
-    from clear_cli.report.plots import svg  # slow to import, and Markdown does without
+def _drawn(found: Iterable[Picture], key: str) -> list[Drawn]:
+    from clear_cli.report.plots import drawn  # slow to import, and Markdown does without
 
-    # Text inside is escaped by matplotlib; names of modalities are the only text that comes from outside.
-    return [Drawn(one, Markup(svg(one, f"{key}-{one.kind}"))) for one in found]  # noqa: S704
+    # Matplotlib escapes the text inside.
+    return [Drawn(one, Markup(drawn(one, f"{key}-{one.kind}"))) for one in found]
 
 
-def _environment() -> Environment:
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -75,13 +85,15 @@ def _environment() -> Environment:
         "md": _markdown,
     }
     environment.globals |= {"tables": tables, "rules": verdict, "interval": words.interval, "width": _width}
-    return environment
+    return environment.get_template(name)
 
 
 def _markdown(text: Any) -> Markup:
-    """Text that Markdown, and the HTML that it becomes, show as it is: on one line, with nothing that means anything."""
+    """Text that Markdown, and the HTML that it becomes, show as it is: on one line, with no sign that means more."""
     line = " ".join(str(text).split())
-    return Markup(re.sub(r"([\\`*_{}\[\]#|~!])", r"\\\1", str(escape(line))))  # noqa: S704
+    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        line = line.replace(sign, entity)
+    return Markup(re.sub(r"([\\`*_{}\[\]|~])", r"\\\1", line))
 
 
 def _size(count: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from clear_cli.report.modalities import Item, Modality
@@ -23,15 +23,19 @@ class Table:
 
 def pair_figures(pair: Pair) -> Table:
     """Every figure of a pair before, after and by chance."""
-    rows = [("Shared signal left, new items" if pair.new_items else "Shared signal left, fit", "100%", percent(pair.leftover_fit), MISSING)]
+    of = "new items" if pair.new_items else "fit"
+    rows: list[tuple[str, ...]] = [(f"Shared signal left, {of}", "100%", percent(pair.leftover_fit), MISSING)]
     if pair.leftover is not None:
         after = interval(pair.leftover, shown="percent")
         rows.insert(0, (f"Shared signal left, {HELD_OUT}", "100%", after, percent(pair.leftover.chance)))
-    rows.append(("Shared covariance, times its chance level", number(pair.over_chance), MISSING, "1"))
+    rows.append(("Shared covariance over its chance level", number(pair.over_chance), MISSING, "1"))
     note = ""
     if pair.sample is not None:
         rows += _sample_rows(pair, pair.sample)
-        note = f"{pair.items:,} items; all but what is left is measured on a sample of {pair.sample.items:,}."
+        note = (
+            f"What is left and the covariance are of all {pair.items:,} items that both have, the rest is of a sample "
+            f"of {pair.sample.items:,}."
+        )
     return Table(("", "before", "after", "by chance"), tuple(rows), note)
 
 
@@ -39,7 +43,7 @@ def _sample_rows(pair: Pair, sample: Sample) -> Iterable[tuple[str, ...]]:
     a, b = pair.modalities
     before, after = sample.held_out
     yield _held_out("Strongest canonical correlation", before.top, after.top)
-    yield _held_out("Mean canonical correlation of what is removed", before.mean, after.mean)
+    yield _held_out("Mean of the leading canonical correlations", before.mean, after.mean)
     for side, (of, by) in enumerate(((b, a), (a, b))):
         yield _held_out(f"Share of {of} that is linear in {by} (R²)", before.r2[side], after.r2[side])
     yield ("Strongest canonical correlation, fit", *change(sample.top))
@@ -61,7 +65,7 @@ def statuses(modality: Modality) -> Table:
     """Rows by what became of them."""
     rows = [
         (status.replace("_", " "), count(rows), percent(rows / max(modality.rows, 1)))
-        for status, rows in modality.statuses.items()
+        for status, rows in sorted(modality.statuses.items(), key=lambda one: -one[1])
         if rows
     ]
     extra = {"without another modality": modality.alone, "came out all zeros": modality.zeroed}
@@ -98,3 +102,14 @@ def modality_figures(modality: Modality) -> Table:
             ("Variance inside what is removed, new over fitted", number(drift.variance_ratio)),
         ]
     return Table(("", "value"), tuple(rows))
+
+
+def ranks(modalities: Sequence[Modality]) -> Table:
+    """The ways to count shared directions, side by side."""
+    rows = (
+        ("Removed", *(str(one.rank) for one in modalities)),
+        ("Stand out from chance", *(count(one.significant) for one in modalities)),
+        ("Effective number", *(number(one.effective) for one in modalities)),
+        ("Dimensions", *(str(one.dim) for one in modalities)),
+    )
+    return Table(("", *(one.name for one in modalities)), rows)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from clear_cli.report.modalities import Modality
 from clear_cli.report.pairs import Pair
-from clear_cli.report.words import listed, number, percent
+from clear_cli.report.words import number, percent
 
 
 class Level(StrEnum):
@@ -43,13 +43,14 @@ LEVEL_RULE = (
     "the held-out correlation is not above its chance level."
 )
 ADVICE_RULE = (
-    f"Do not ship where more than {HALF:.0%} of the variance of a modality is removed, where no pair shares anything that "
-    f"stands out from chance, or where new rows have drifted (their mean more than {FAR} standard deviations away, or "
-    f"their variance more than {SPREAD:g}-fold different, inside the removed directions). Look first where more than "
-    f"{QUARTER:.0%} of the variance is removed, a pair shares nothing, was not judged or has fewer items than "
-    f"dimensions, more than {MANY_ROWS:.0%} of the rows are placeholders or lose the shared signal for want of another "
-    f"modality, rows came out all zeros, or row norms differ more than {LOUDER:g}-fold. Ship otherwise."
+    f"Do not ship where more than {HALF:.0%} of the variance of a modality is removed, where no pair shares anything "
+    f"that stands out from chance, or where new rows have drifted: their mean more than {FAR} standard deviations "
+    f"away, or their variance more than {SPREAD:g}-fold different, inside the removed directions. Look first where "
+    f"more than {QUARTER:.0%} of the variance is removed; a pair shares nothing, was not judged or has fewer items than"
+    f" dimensions; more than {MANY_ROWS:.0%} of the rows are placeholders, or lose the shared signal for want of "
+    f"another modality; rows came out all zeros; or row norms differ more than {LOUDER:g}-fold. Ship otherwise."
 )
+NOTHING = "Nothing that is shared stands out from chance: keep the originals, or check that rows are of the same items."
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,12 @@ def verdict(pair: Pair) -> Verdict:
         return Verdict(Level.NONE, "No direction stands out from chance.")
     if top is None or top.value is None or rv is None:
         return Verdict(Level.UNKNOWN, "Not judged: there are too few items to hold some out.")
-    held = f"correlates at {number(top.value)} on held-out items, {number(top.chance)} by chance"
+    chance = "" if top.chance is None else f", {number(top.chance, 2)} by chance"
+    held = f"correlates at {number(top.value, 2)} on held-out items{chance}"
     if top.low is not None and top.low <= max(top.chance or 0.0, 0.0):
         return Verdict(Level.NONE, f"The strongest direction {held}: not above it.")
     stand = f"{significant:,.0f} directions stand" if significant and significant > 1 else "one direction stands"
-    return Verdict(_level(top.value, rv), f"The strongest shared direction {held}; RV is {number(rv)}; {stand} out.")
+    return Verdict(_level(top.value, rv), f"The strongest shared direction {held}; RV is {number(rv, 2)}; {stand} out.")
 
 
 def _level(r: float, rv: float) -> Level:
@@ -128,7 +130,7 @@ def drifted(modality: Modality) -> bool:
 def _nothing_shared(pairs: Sequence[Pair], fitted: bool) -> list[str]:
     if not fitted or not pairs or any(verdict(pair).level != Level.NONE for pair in pairs):
         return []
-    return ["Nothing that is shared stands out from chance: keep the originals, or check that rows are of the same items."]
+    return [NOTHING]
 
 
 def _damaged(modality: Modality) -> list[str]:
@@ -157,9 +159,9 @@ def _odd(modality: Modality) -> list[str]:
     if modality.changed and modality.variance_kept is not None and modality.variance_kept < 1 - QUARTER:
         reasons.append(f"{percent(1 - modality.variance_kept)} of the variance of {modality.name} is removed.")
     counts = {"placeholders": modality.statuses.get("placeholder", 0), "without another modality": modality.alone}
-    many = [f"{percent(rows / modality.rows)} {what}" for what, rows in counts.items() if rows > MANY_ROWS * modality.rows]
-    if many:
-        reasons.append(f"Rows of {modality.name}: {listed(many)}.")
+    for what, rows in counts.items():
+        if rows > MANY_ROWS * modality.rows:
+            reasons.append(f"{percent(rows / modality.rows)} of the rows of {modality.name} are {what}.")
     if modality.zeroed:
         reasons.append(f"{modality.zeroed:,} rows of {modality.name} came out all zeros.")
     return reasons

@@ -9,14 +9,14 @@ from clear_cli.report.pairs import Change, Estimate
 MISSING = "–"
 
 
-def number(value: float | None) -> str:
-    """Two decimals, or three significant digits where that would show nothing."""
+def number(value: float | None, decimals: int | None = None) -> str:
+    """So many decimals: two, or where that would show next to nothing three or two significant digits."""
     if value is None:
         return MISSING
-    text = f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3f}"
-    if abs(value) >= 1000 or (value and abs(value) < 5e-4):
-        text = f"{value:.2g}"
-    return _signed(text)
+    if decimals is None and value and not 5e-4 <= abs(value) < 1e5:
+        return _signed(f"{value:.2g}")
+    text = f"{value:,.{3 if abs(value) < 0.1 and value else 2}f}" if decimals is None else f"{value:.{decimals}f}"
+    return text.removeprefix("-") if not float(text.replace(",", "")) else _signed(text)
 
 
 def percent(value: float | None) -> str:

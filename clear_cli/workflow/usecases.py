@@ -30,10 +30,11 @@ from clear_cli.rank import RankRule
 from clear_cli.remote import is_remote
 from clear_cli.workflow.document import SCHEMA_VERSION, document, fitted_document, with_outcomes
 from clear_cli.workflow.fitting import Membership, fit_rows
-from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
+from clear_cli.workflow.job import EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
 from clear_cli.workflow.memory import budget, kept_rows
 from clear_cli.workflow.newitems import new_pairs
 from clear_cli.workflow.projecting import Outcome, PartOf, Register, project
+from clear_cli.workflow.reporting import DIAGNOSTICS, MARKDOWN, PAGE
 from clear_cli.workflow.solving import Solution
 
 
@@ -116,11 +117,12 @@ def apply(
     strength: PerModality[float | None] | None = None,
     on_invalid: OnInvalid = "error",
     report: bool = True,
+    item_ids: bool = True,
     overwrite: bool = False,
     machine: Machine | None = None,
 ) -> Published:
     """Write modalities again through fitted projectors; they need not share items. Errors as in `run`."""
-    options = ApplyOptions(on_invalid, report)
+    options = ApplyOptions(on_invalid, report, item_ids)
     file = projector / PROJECTOR if projector.is_dir() else projector
     artifact = read_artifact(file)
     projectors = {
@@ -146,6 +148,7 @@ def apply(
     parameters = {
         "on_invalid": on_invalid,
         "report": report,
+        "item_ids": item_ids,
         "rank": {name: one.rank for name, one in projectors.items()},
         "strength": {name: one.strength.tolist() for name, one in projectors.items()},
         "projector": fingerprint(file)["xxh3_128"],
@@ -193,7 +196,7 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions, machine: Machi
         "outputs": [
             PROJECTOR,
             DIAGNOSTICS,
-            *([ITEMS] if options.report else []),
+            *([PAGE, MARKDOWN, ITEMS] if options.report else []),
             *(f"{EMBEDDINGS}/{name}" for name in job.containers()),
         ],
     }
@@ -311,4 +314,5 @@ def _fit_parameters(options: FitOptions, job: Job) -> dict[str, Any]:
         "on_invalid": options.on_invalid,
         "fit_items": fit_items,
         "report": options.report,
+        "item_ids": options.item_ids,
     }

@@ -20,6 +20,7 @@ FLOORS = [
     | {"rank", "subspace", "projector", "diagnostics", "impact", "spread", "shared", "curve", "drift"},
     {"config", "disk", "machine", "parallel", "publish", "publish_remote", "remote"},
     {"embeddings", "artifact"},
+    {"report"},
     {"workflow"},
     {"api"},
     {"console", "options"},
@@ -81,7 +82,7 @@ def test_parquet_and_hdf5_have_one_family_of_openers_each() -> None:
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, clear_cli.cli; "
-        "print([m for m in ('numpy', 'scipy', 'pyarrow', 'h5py', 'sklearn', 'rich.progress') if m in sys.modules])"
+        "print([m for m in ('numpy', 'scipy', 'pyarrow', 'h5py', 'sklearn', 'matplotlib', 'jinja2', 'rich.progress') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
