@@ -43,8 +43,9 @@ from clear_cli.workflow import applying, usecases
 from clear_cli.workflow.document import fitted_document
 from clear_cli.workflow.fitting import fit_rows
 from clear_cli.workflow.inspecting import inspect
-from clear_cli.workflow.job import DIAGNOSTICS, Published, open_inputs
+from clear_cli.workflow.job import Published, open_inputs
 from clear_cli.workflow.reading import non_finite
+from clear_cli.workflow.reporting import DIAGNOSTICS
 
 __all__ = ["ClearError", "Fit", "apply", "fit", "inspect", "load", "run"]
 
@@ -70,6 +71,7 @@ class Options(TypedDict, total=False):
         fit_items: File of the ids to fit on.
         on_invalid: "error" or "keep" for rows with NaN or infinity.
         report: Measure, on a sample and on each row, what the modalities share, before and after. True by default.
+        item_ids: For paths: name items by their ids in the report. True by default.
     """
 
     rank: Any
@@ -84,6 +86,7 @@ class Options(TypedDict, total=False):
     fit_items: PathLike | None
     on_invalid: OnInvalid
     report: bool
+    item_ids: bool
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,6 +166,7 @@ def apply(
     name: Mapping[str, str] | None = None,
     overwrite: bool = False,
     report: bool = True,
+    item_ids: bool = True,
     threads: int | None = None,
     memory: int | str | None = None,
 ) -> dict[str, Floats] | Published:
@@ -180,7 +184,8 @@ def apply(
         id_column: As in `fit`.
         name: For paths: another file name in the output, by modality.
         overwrite: Replace an output of an earlier run.
-        report: For paths: measure what the projection does to each row.
+        report: For paths: measure what the projection does to each row, and make a report of it.
+        item_ids: For paths: name items by their ids in the report.
         threads: As in `fit`.
         memory: For paths: bytes to use, or a text such as "4GiB". None: half of what the machine or its cgroup has.
 
@@ -210,6 +215,7 @@ def apply(
             strength=strengths,
             on_invalid=on_invalid,
             report=report,
+            item_ids=item_ids,
             overwrite=overwrite,
             machine=_machine(threads, memory),
         )

@@ -72,6 +72,7 @@ def run(
     overwrite: opt.Overwrite = False,
     dry_run: opt.DryRun = False,
     no_report: opt.NoReport = False,
+    no_item_ids: opt.NoItemIds = False,
     threads: opt.Threads = None,
     memory: opt.Memory = None,
     tmp_dir: opt.TmpDir = None,
@@ -87,7 +88,7 @@ def run(
     options = read_options(
         inputs, rank, strength, winsorise, max_rank=max_rank, directions=directions, removal=removal,
         keep_mean=keep_mean, renorm=renorm, scale=scale, on_invalid=on_invalid.value, fit_items=fit_items,
-        report=not no_report,
+        report=not no_report, item_ids=not no_item_ids,
     )  # fmt: skip
     machine, gates = read_machine(threads, memory, tmp_dir, console), read_gates(gate)
     if dry_run:
@@ -192,6 +193,7 @@ def apply(
     on_invalid: opt.OnInvalid = opt.Invalid.error,
     overwrite: opt.Overwrite = False,
     no_report: opt.NoReport = False,
+    no_item_ids: opt.NoItemIds = False,
     threads: opt.Threads = None,
     memory: opt.Memory = None,
     tmp_dir: opt.TmpDir = None,
@@ -219,6 +221,7 @@ def apply(
         strength=strengths,
         on_invalid=on_invalid.value,
         report=not no_report,
+        item_ids=not no_item_ids,
         overwrite=overwrite,
         machine=read_machine(threads, memory, tmp_dir, console),
     )
@@ -273,6 +276,23 @@ def check(
     verdicts = judge(gates, read_document(path))
     Console(as_json=as_json).result({"gates": list(map(asdict, verdicts))}, gates_text)
     refuse_failed(verdicts, where=path)
+
+
+@app.command()
+def report(
+    directory: opt.Reported,
+    out: opt.ReportOut = None,
+    no_item_ids: opt.NoItemIds = False,
+    overwrite: opt.OverwriteFile = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Make the report of an output directory again, as a page or as Markdown."""
+    from clear_cli.workflow.document import SCHEMA_VERSION
+    from clear_cli.workflow.reporting import report as make
+
+    path = make(directory, out, item_ids=not no_item_ids, overwrite=overwrite)
+    made = {"schema_version": SCHEMA_VERSION, "command": "report", "out": str(path)}
+    Console(as_json=as_json).result(made, lambda value: value["out"])
 
 
 @app.command()

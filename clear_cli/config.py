@@ -222,7 +222,8 @@ class FitOptions:
             longest of these. None to take all as they are.
         on_invalid: What rows with NaN or infinity do: stop the run, or pass through.
         fit_items: Ids that the fit is restricted to; the projection is not.
-        report: Measure, on a sample and on each row, what the projection does.
+        report: Measure, on a sample and on each row, what the projection does, and make a report of it.
+        item_ids: Name items by their ids in the report, and not only by their rows.
     """
 
     rank: PerModality[RankRule] = field(default_factory=lambda: PerModality(DEFAULT_RANK))
@@ -237,6 +238,7 @@ class FitOptions:
     on_invalid: OnInvalid = "error"
     fit_items: Path | None = None
     report: bool = True
+    item_ids: bool = True
 
     def __post_init__(self) -> None:
         if self.max_rank < 0:
@@ -283,11 +285,13 @@ class ApplyOptions:
 
     Attributes:
         on_invalid: What rows with NaN or infinity do: stop the run, or pass through.
-        report: Measure what the projection does to each row.
+        report: Measure what the projection does to each row, and make a report of it.
+        item_ids: Name items by their ids in the report, and not only by their rows.
     """
 
     on_invalid: OnInvalid = "error"
     report: bool = True
+    item_ids: bool = True
 
     def __post_init__(self) -> None:
         check_choice(self.on_invalid, OnInvalid, "--on-invalid")

@@ -154,7 +154,12 @@ Memory = Annotated[
 ]
 NoReport = Annotated[
     bool,
-    typer.Option("--no-report", help="Measure nothing that the projection itself does not need; no items.parquet."),
+    typer.Option(
+        "--no-report", help="Measure nothing that the projection itself does not need; no report, no items.parquet."
+    ),
+]
+NoItemIds = Annotated[
+    bool, typer.Option("--no-item-ids", help="Name no item by its id in the report, only by its row.")
 ]
 TmpDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for scratch files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
@@ -168,6 +173,14 @@ ProjectorOut = Annotated[
 Projector = Annotated[
     Path, typer.Argument(parser=place, metavar="PROJECTOR", help="A projector, or the output directory that holds it.")
 ]
+Reported = Annotated[
+    Path, typer.Argument(parser=place, metavar="DIR", help="An output directory of run, fit, apply or diagnose.")
+]
+ReportOut = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", parser=place, metavar="FILE", help="A page or Markdown. Default: report.html, here."),
+]
+OverwriteFile = Annotated[bool, typer.Option("--overwrite", help="Replace the file if there is one.")]
 Inspected = Annotated[
     Path, typer.Argument(parser=place, metavar="PATH", help="A file of embeddings, a folder of parts, or a projector.")
 ]

@@ -33,11 +33,12 @@ def apply(
     strength: PerModality[float | None] | None = None,
     on_invalid: OnInvalid = "error",
     report: bool = True,
+    item_ids: bool = True,
     overwrite: bool = False,
     machine: Machine | None = None,
 ) -> Published:
     """Write modalities again through fitted projectors; they need not share items. Errors as in `run`."""
-    options = ApplyOptions(on_invalid, report)
+    options = ApplyOptions(on_invalid, report, item_ids)
     file = projector / PROJECTOR if projector.is_dir() else projector
     artifact = read_artifact(file)
     projectors = {
@@ -63,6 +64,7 @@ def apply(
     parameters = {
         "on_invalid": on_invalid,
         "report": report,
+        "item_ids": item_ids,
         "rank": {name: one.rank for name, one in projectors.items()},
         "strength": {name: one.strength.tolist() for name, one in projectors.items()},
         "projector": fingerprint(file)["xxh3_128"],

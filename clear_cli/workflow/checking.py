@@ -9,7 +9,7 @@ from typing import Any
 from clear_cli.errors import DataError
 from clear_cli.remote import reachable
 from clear_cli.workflow.document import SCHEMA_VERSION
-from clear_cli.workflow.job import DIAGNOSTICS
+from clear_cli.workflow.reporting import DIAGNOSTICS
 
 
 def read_document(path: Path) -> dict[str, Any]:

@@ -27,11 +27,13 @@ from clear_cli.publish_remote import RemotePublication, is_current_remote
 from clear_cli.remote import below, is_remote, reachable, revision
 from clear_cli.workflow.document import plain
 from clear_cli.workflow.memory import piece_bytes
+from clear_cli.workflow.reporting import DIAGNOSTICS, write_reports
 
 PROJECTOR = "projector.safetensors"
-DIAGNOSTICS = "diagnostics.json"
 ITEMS = "items.parquet"
 EMBEDDINGS = "embeddings"
+LIBRARIES = ("h5py", "jinja2", "matplotlib", "numpy", "pyarrow", "scipy")
+"""Those that have a part in what is written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +154,7 @@ class Job:
         """Do the work in a staging directory and publish it, unless the output is up to date.
 
         Args:
-            parameters: What decides the result, besides inputs and version.
+            parameters: What decides the result, besides inputs and version; `report` and `item_ids` are among them.
             work: Writes into the directory it is given, and returns the diagnostics.
 
         Raises:
@@ -188,9 +190,14 @@ class Job:
                 raise output_error(error, self.out) from error
             manifest["inputs"] = inputs()
             self._refuse_changed()
-            manifest["versions"] = {name: version(name) for name in ("h5py", "numpy", "pyarrow", "scipy")}
+            manifest["versions"] = {name: version(name) for name in LIBRARIES}
             statuses = {name: one.get("rows_by_status") for name, one in diagnostics["modalities"].items()}
             manifest["rows_by_status"] = {name: rows for name, rows in statuses.items() if rows}
+            if parameters["report"]:
+                try:
+                    write_reports(staging.path, diagnostics, manifest)
+                except OSError as error:
+                    raise output_error(error, self.out) from error
             if self._beside is None:
                 return Published(self.out, staging.publish(manifest), diagnostics)
             # The file comes last: if it is missing, the manifest tells.

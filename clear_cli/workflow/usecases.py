@@ -19,10 +19,11 @@ from clear_cli.publish_remote import check_remote
 from clear_cli.remote import is_remote
 from clear_cli.workflow.document import SCHEMA_VERSION, audited, fitted_document, with_outcomes
 from clear_cli.workflow.fitting import Membership, fit_rows
-from clear_cli.workflow.job import DIAGNOSTICS, EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
+from clear_cli.workflow.job import EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
 from clear_cli.workflow.memory import budget, kept_rows
 from clear_cli.workflow.moments_file import moments_publication, write_moments
 from clear_cli.workflow.projecting import PartOf
+from clear_cli.workflow.reporting import DIAGNOSTICS, MARKDOWN, PAGE
 from clear_cli.workflow.solving import Solution
 from clear_cli.workflow.writing import write_embeddings
 
@@ -136,7 +137,7 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions, machine: Machi
         "outputs": [
             PROJECTOR,
             DIAGNOSTICS,
-            *([ITEMS] if options.report else []),
+            *([PAGE, MARKDOWN, ITEMS] if options.report else []),
             *(f"{EMBEDDINGS}/{name}" for name in job.containers()),
         ],
     }
@@ -182,4 +183,5 @@ def _fit_parameters(options: FitOptions, job: Job) -> dict[str, Any]:
         "on_invalid": options.on_invalid,
         "fit_items": fit_items,
         "report": options.report,
+        "item_ids": options.item_ids,
     }

@@ -39,6 +39,8 @@ class TestRun:
             "projector.safetensors",
             "diagnostics.json",
             "items.parquet",
+            "report.html",
+            "report.md",
             "manifest.json",
         }
         assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
@@ -125,7 +127,7 @@ class TestRun:
 
     def test_manifest_holds_no_time_host_or_absolute_path(self, call: Run, files: Any, tmp_path: Path) -> None:
         call("run", *modalities(files), "--out", tmp_path / "out")
-        for name in ("manifest.json", "diagnostics.json"):
+        for name in ("manifest.json", "diagnostics.json", "report.html", "report.md"):
             text = (tmp_path / "out" / name).read_text()
             assert str(tmp_path) not in text
             assert os.uname().nodename not in text
@@ -239,7 +241,7 @@ class TestFit:
     def test_writes_the_projector_and_no_embeddings(self, call: Run, files: Any, tmp_path: Path) -> None:
         assert call("fit", *modalities(files), "--out", tmp_path / "fit")[0] == 0
         names = {path.name for path in (tmp_path / "fit").iterdir()}
-        assert names == {"projector.safetensors", "diagnostics.json", "manifest.json"}
+        assert names == {"projector.safetensors", "diagnostics.json", "report.html", "report.md", "manifest.json"}
 
     def test_finds_the_same_projector_as_run(self, call: Run, files: Any, tmp_path: Path) -> None:
         call("fit", *modalities(files), "--out", tmp_path / "fit")

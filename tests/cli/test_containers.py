@@ -150,7 +150,9 @@ def test_without_a_report_there_are_the_same_embeddings_and_less_beside_them(
     assert " - " in text
     for path in (tmp_path / "full/embeddings").iterdir():
         assert path.read_bytes() == (tmp_path / "bare/embeddings" / path.name).read_bytes()
-    assert not (tmp_path / "bare/items.parquet").exists()
+    for name in ("items.parquet", "report.html", "report.md"):
+        assert (tmp_path / "full" / name).exists()
+        assert not (tmp_path / "bare" / name).exists()
     bare = json.loads((tmp_path / "bare/diagnostics.json").read_text())
     full = json.loads((tmp_path / "full/diagnostics.json").read_text())
     assert bare["pairs"][0]["leftover"]["fit_algebraic"] == full["pairs"][0]["leftover"]["fit_algebraic"]

@@ -1,0 +1,115 @@
+"""The tables of the report: figures of a pair and of a modality, as text in cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from clear_cli.report.modalities import Item, Modality
+from clear_cli.report.pairs import Estimate, Pair, Sample
+from clear_cli.report.words import MISSING, change, count, interval, number, percent
+
+HELD_OUT = "held out"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells by row; the first of each row is its header."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def pair_figures(pair: Pair) -> Table:
+    """Every figure of a pair before, after and by chance."""
+    of = "new items" if pair.new_items else "fit"
+    rows: list[tuple[str, ...]] = [(f"Shared signal left, {of}", "100%", percent(pair.leftover_fit), MISSING)]
+    if pair.leftover is not None:
+        after = interval(pair.leftover, shown="percent")
+        rows.insert(0, (f"Shared signal left, {HELD_OUT}", "100%", after, percent(pair.leftover.chance)))
+    rows.append(("Shared covariance over its chance level", number(pair.over_chance), MISSING, "1"))
+    note = ""
+    if pair.sample is not None:
+        rows += _sample_rows(pair, pair.sample)
+        note = (
+            f"What is left and the covariance are of all {pair.items:,} items that both have, the rest is of a sample "
+            f"of {pair.sample.items:,}."
+        )
+    return Table(("", "before", "after", "by chance"), tuple(rows), note)
+
+
+def _sample_rows(pair: Pair, sample: Sample) -> Iterable[tuple[str, ...]]:
+    a, b = pair.modalities
+    before, after = sample.held_out
+    yield _held_out("Strongest canonical correlation", before.top, after.top)
+    yield _held_out("Mean of the leading canonical correlations", before.mean, after.mean)
+    for side, (of, by) in enumerate(((b, a), (a, b))):
+        yield _held_out(f"Share of {of} that is linear in {by} (R²)", before.r2[side], after.r2[side])
+    yield ("Strongest canonical correlation, fit", *change(sample.top))
+    significant = sample.significant
+    yield ("Directions that stand out from chance", count(significant.before), count(significant.after), MISSING)
+    yield ("RV coefficient (linear CKA)", *change(sample.rv))
+    yield ("RV coefficient, debiased", *change(sample.rv_debiased)[:2], "0")
+    yield (f"Overlap of {sample.overlap.neighbours} nearest neighbours", *change(sample.overlap.change))
+    for name, found in zip(pair.modalities, sample.effective_rank, strict=True):
+        yield (f"Effective rank of {name}", *change(found))
+
+
+def _held_out(label: str, before: Estimate | None, after: Estimate | None) -> tuple[str, ...]:
+    chance = None if before is None else before.chance
+    return f"{label}, {HELD_OUT}", interval(before), interval(after), number(chance)
+
+
+def statuses(modality: Modality) -> Table:
+    """Rows by what became of them."""
+    rows = [
+        (status.replace("_", " "), count(rows), percent(rows / max(modality.rows, 1)))
+        for status, rows in sorted(modality.statuses.items(), key=lambda one: -one[1])
+        if rows
+    ]
+    extra = {"without another modality": modality.alone, "came out all zeros": modality.zeroed}
+    rows += [(what, count(n), percent(n / max(modality.rows, 1))) for what, n in extra.items() if n]
+    return Table(("status", "rows", "share"), tuple(rows))
+
+
+def affected(items: tuple[Item, ...]) -> Table:
+    """Rows by the share of their energy that is removed."""
+    named = any(one.item_id is not None for one in items)
+    header = ("item", "row", "removed") if named else ("row", "removed")
+    cells = ((one.item_id or MISSING, str(one.row), percent(one.removed)) for one in items)
+    return Table(header, tuple(one if named else one[1:] for one in cells))
+
+
+def modality_figures(modality: Modality) -> Table:
+    """Every figure of a modality."""
+    before, after, _ = change(modality.row_norm)
+    rows = [
+        ("Rows", count(modality.rows)),
+        ("Dimensions", f"{modality.dim} ({modality.dtype})"),
+        ("Directions removed", str(modality.rank)),
+        ("Directions that stand out from chance", count(modality.significant)),
+        ("Effective number of shared directions", number(modality.effective)),
+        ("Shared energy in what is removed", percent(modality.energy_at_rank)),
+        ("Variance kept", percent(modality.variance_kept)),
+        ("Mean row norm", f"{before} → {after}" if modality.row_norm.before is not None else MISSING),
+        ("Mean squared distance moved", number(modality.distortion)),
+    ]
+    if modality.drift is not None:
+        drift = modality.drift
+        rows += [
+            ("Drift of the mean, in standard deviations", number(drift.mean_shift)),
+            ("Variance inside what is removed, new over fitted", number(drift.variance_ratio)),
+        ]
+    return Table(("", "value"), tuple(rows))
+
+
+def ranks(modalities: Sequence[Modality]) -> Table:
+    """The ways to count shared directions, side by side."""
+    rows = (
+        ("Removed", *(str(one.rank) for one in modalities)),
+        ("Stand out from chance", *(count(one.significant) for one in modalities)),
+        ("Effective number", *(number(one.effective) for one in modalities)),
+        ("Dimensions", *(str(one.dim) for one in modalities)),
+    )
+    return Table(("", *(one.name for one in modalities)), rows)
