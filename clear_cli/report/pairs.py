@@ -196,13 +196,13 @@ class Pair:
             leftover_fit=number_of(left.get("new_items_algebraic" if new else "fit_algebraic")),
             new_items=new,
             heatmap=(points_of(heat.get("before")), points_of(heat.get("after"))),
-            curve=tuple(_curve_point(one) for one in found.get("curve") or ()),
+            curve=tuple(_curve_point(one) for one in found.get("curve") or () if one.get("strength")),
             sample=Sample.of(found.get("sample")),
         )
 
 
 def _curve_point(found: Document) -> CurvePoint:
-    a, b = found["variance_kept"]
+    a, b = found.get("variance_kept") or (None, None)
     return CurvePoint(
         int(found["rank"]), float(found["strength"]), number_of(found.get("leftover")), (number_of(a), number_of(b))
     )
