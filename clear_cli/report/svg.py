@@ -29,8 +29,9 @@ COLOURS = {
     "after": "#0d0e0f",
     "chance": "#101112",
     "mark": "#131415",
+    "card": "#161718",
 }
-INK, MUTED, GRID, BEFORE, AFTER, CHANCE, MARK = COLOURS.values()
+INK, MUTED, GRID, BEFORE, AFTER, CHANCE, MARK, CARD = COLOURS.values()
 
 STYLE: Any = {
     "svg.fonttype": "none",
