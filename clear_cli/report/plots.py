@@ -57,7 +57,9 @@ def _dots(axes: Axes, at: Any, colour: str, size: float, alpha: float = 1.0) -> 
     """Dots as one path of lines without length and with round ends: a tenth of the bytes of markers."""
     points = np.repeat(np.unique(np.asarray(at, dtype=float).round(3), axis=0), 2, axis=0)
     codes = np.tile([Path.MOVETO, Path.LINETO], len(points) // 2)
-    patch = PathPatch(Path(points, codes), fill=False, edgecolor=colour, linewidth=size, capstyle="round", alpha=alpha)
+    patch = PathPatch(
+        Path(points, codes), fill=False, edgecolor=colour, linewidth=size, capstyle="round", alpha=alpha, zorder=3
+    )
     axes.add_patch(patch)
 
 

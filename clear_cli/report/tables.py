@@ -102,7 +102,7 @@ def modality_figures(modality: Modality) -> Table:
             ("Drift of the mean, in standard deviations", number(drift.mean_shift)),
             ("Variance inside what is removed, new over fitted", number(drift.variance_ratio)),
         ]
-    return Table(("figure", "value"), tuple(rows))
+    return Table(("figure", "value"), _known(rows))
 
 
 def ranks(modalities: Sequence[Modality]) -> Table:
@@ -113,4 +113,9 @@ def ranks(modalities: Sequence[Modality]) -> Table:
         ("Effective number", *(number(one.effective) for one in modalities)),
         ("Dimensions", *(str(one.dim) for one in modalities)),
     )
-    return Table(("", *(one.name for one in modalities)), rows)
+    return Table(("", *(one.name for one in modalities)), _known(rows))
+
+
+def _known(rows: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """The rows that have any figure."""
+    return tuple(row for row in rows if any(cell != MISSING for cell in row[1:]))

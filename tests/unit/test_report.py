@@ -301,7 +301,7 @@ class TestCommand:
 
     def test_makes_one_where_there_was_none(self, call: Run, folder: Path, tmp_path: Path) -> None:
         assert call("report", folder / "bare", "--out", tmp_path / "bare.html")[0] == 0
-        assert "no sample was measured" in (tmp_path / "bare.html").read_text()
+        assert "No sample was measured" in (tmp_path / "bare.html").read_text()
 
     def test_json_and_no_item_ids(self, call: Run, folder: Path, tmp_path: Path) -> None:
         code, out, _ = call("report", folder / "run", "--out", tmp_path / "r.html", "--no-item-ids", "--json")
