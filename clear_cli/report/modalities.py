@@ -16,6 +16,13 @@ class Histogram:
     before: tuple[float, ...]
     after: tuple[float, ...] = ()
 
+    @classmethod
+    def of(cls, found: Document | None, before: str, after: str | None = None) -> Histogram:
+        """From `edges` and the rows under these keys; empty where they do not fit together."""
+        edges, *series = (numbers_of((found or {}).get(key)) for key in ("edges", before, after) if key is not None)
+        whole = all(len(one) == len(edges) - 1 for one in series)
+        return cls(edges, *series) if whole else cls((), ())
+
 
 @dataclass(frozen=True)
 class Item:
@@ -72,13 +79,12 @@ class Modality:
     def of(cls, name: str, found: Document, kept: Number, *, item_ids: bool) -> Modality:
         """From `modalities.<name>`; `kept` is the variance kept in a sample, for want of that of all rows."""
         chance, bins = found.get("chance") or {}, found.get("histograms") or {}
-        norms, removed = bins.get("row_norm") or {}, bins.get("removed") or {}
         written = number_of(found.get("variance_kept"))
         return cls(
             name=name,
             rows=int(found["rows"]),
             dim=int(found["dim"]),
-            dtype=str(found.get("dtype", "")),
+            dtype=str(found.get("dtype") or "unknown type"),
             rank=int(found["rank"]),
             strength=number_of(found.get("strength")),
             significant=None if found.get("significant_rank") is None else int(found["significant_rank"]),
@@ -88,13 +94,13 @@ class Modality:
             energy=numbers_of(found.get("cumulative_energy")),
             chance=(numbers_of(chance.get("median")), numbers_of(chance.get("high"))),
             variance_kept=kept if written is None else written,
-            statuses={str(key): int(rows) for key, rows in sorted((found.get("rows_by_status") or {}).items())},
+            statuses={key: int(rows or 0) for key, rows in sorted((found.get("rows_by_status") or {}).items())},
             alone=int(found.get("rows_without_other_modality") or 0),
             zeroed=int(found.get("rows_zeroed") or 0),
             row_norm=Change.of(found.get("row_norm_mean")),
             distortion=number_of(found.get("mean_squared_distortion")),
-            norms=Histogram(*(numbers_of(norms.get(key)) for key in ("edges", "before", "after"))),
-            removed=Histogram(numbers_of(removed.get("edges")), numbers_of(removed.get("rows"))),
+            norms=Histogram.of(bins.get("row_norm"), "before", "after"),
+            removed=Histogram.of(bins.get("removed"), "rows"),
             most=tuple(_item(one, item_ids) for one in found.get("most_affected") or ()),
             least=tuple(_item(one, item_ids) for one in found.get("least_affected") or ()),
             drift=_drift(found.get("drift")),

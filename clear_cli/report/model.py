@@ -90,13 +90,13 @@ class Report:
             Modality.of(name, found[name], _kept_in_sample(name, pairs), item_ids=item_ids)
             for name in _in_order(found, pairs)
         )
-        command = str(manifest.get("command", ""))
+        command = str(manifest.get("command") or "")
         scales = diagnostics.get("scale_ratio") or {}
         loudness = number_of(scales.get("before")), number_of(scales.get("after"))
         fitted = command in FITTED if command else not any(pair.new_items for pair in pairs)
         return cls(
             command=command,
-            version=str((diagnostics.get("tool") or {}).get("version", "")),
+            version=str((diagnostics.get("tool") or {}).get("version") or ""),
             recommendation=recommendation(pairs, modalities, loudness[0], fitted=fitted),
             verdicts=tuple(verdict(pair) for pair in pairs),
             pairs=pairs,
@@ -128,7 +128,7 @@ def _input(name: str, found: Document) -> InputOf:
     files = found.get("files") or []
     return InputOf(
         modality=name,
-        container=str((found.get("layout") or {}).get("container", "")),
+        container=str((found.get("layout") or {}).get("container") or ""),
         rows=int(found.get("rows") or 0),
         files=tuple(
             InputFile(str(one["name"]), int(one["bytes"]), str(one.get("xxh3_128", one.get("etag", ""))))

@@ -60,6 +60,16 @@ class Curves:
     held_out_before: tuple[float, ...]
     held_out_after: tuple[float, ...]
 
+    @classmethod
+    def of(cls, found: Document, held: Document) -> Curves:
+        """From `sample`, and what it holds of held-out items."""
+        fit = found.get("canonical_correlations") or {}
+        before, after = (numbers_of(fit.get(side)) for side in ("before", "after"))
+        held_before, held_after = (numbers_of(held[side].get("canonical_correlations")) for side in ("before", "after"))
+        chance = numbers_of(_before(found, "canonical_correlations_chance"))
+        # There are no directions beyond those of the fit, and correlations of what has no variance mean nothing.
+        return cls(before, after, chance, held_before[: len(before)], held_after[: len(after)])
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -74,7 +84,7 @@ class HeldOut:
         """From `sample.held_out.before` or `.after`."""
         found = found or {}
         r2 = [Estimate.of(one) for one in found.get("linear_r2") or [None, None]]
-        top, mean = (Estimate.of(found.get(f"canonical_correlation_{one}")) for one in ("top", "mean"))
+        top, mean = (_correlation(found.get(f"canonical_correlation_{one}")) for one in ("top", "mean"))
         return cls(top, mean, (r2[0], r2[1]))
 
 
@@ -124,13 +134,7 @@ class Sample:
             top=Change.of(found.get("canonical_correlation_top"), _before(found, "canonical_correlation_top_chance")),
             mean=Change.of(found.get("canonical_correlation_mean")),
             significant=Change.of(found.get("canonical_correlations_significant")),
-            curves=Curves(
-                numbers_of(_before(found, "canonical_correlations")),
-                numbers_of((found.get("canonical_correlations") or {}).get("after")),
-                numbers_of(_before(found, "canonical_correlations_chance")),
-                numbers_of(held["before"].get("canonical_correlations")),
-                numbers_of(held["after"].get("canonical_correlations")),
-            ),
+            curves=Curves.of(found, held),
             held_out=(HeldOut.of(held["before"]), HeldOut.of(held["after"])),
             r2=both("linear_r2"),
             effective_rank=both("effective_rank"),
@@ -196,13 +200,19 @@ class Pair:
             leftover_fit=number_of(left.get("new_items_algebraic" if new else "fit_algebraic")),
             new_items=new,
             heatmap=(points_of(heat.get("before")), points_of(heat.get("after"))),
-            curve=tuple(_curve_point(one) for one in found.get("curve") or ()),
+            curve=tuple(_curve_point(one) for one in found.get("curve") or () if one.get("strength")),
             sample=Sample.of(found.get("sample")),
         )
 
 
+def _correlation(found: Document | None) -> Estimate | None:
+    """A correlation; beyond 1 it is of directions without variance, and none."""
+    known = Estimate.of(found)
+    return known if known is not None and known.value is not None and abs(known.value) <= 1 else None
+
+
 def _curve_point(found: Document) -> CurvePoint:
-    a, b = found["variance_kept"]
+    a, b = found.get("variance_kept") or (None, None)
     return CurvePoint(
         int(found["rank"]), float(found["strength"]), number_of(found.get("leftover")), (number_of(a), number_of(b))
     )

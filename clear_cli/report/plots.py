@@ -1,22 +1,23 @@
-"""The drawing of the pictures. Slow to import for matplotlib is, so imported where a page is made and nowhere else."""
+"""The drawing of the pictures. As slow to import as matplotlib: only where a page is made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from clear_cli.report.modalities import Histogram
 from clear_cli.report.pairs import CurvePoint, Curves, Estimate, Pair, Points
 from clear_cli.report.pictures import Picture, Spectrum
-from clear_cli.report.svg import AFTER, BEFORE, CHANCE, GRID, HEIGHT, INK, MARK, WIDTH, svg
+from clear_cli.report.svg import AFTER, BEFORE, CARD, CHANCE, GRID, HEIGHT, INK, MARK, WIDTH, svg
 
 POSITIVE, NEGATIVE = (0.16, 0.45, 0.80), (0.85, 0.42, 0.12)
 FLOOR = 1e-3
@@ -34,7 +35,6 @@ def _axes(figure: Figure, left: float, right: float, *, top: float = 12, bottom:
         (left / WIDTH, bottom / HEIGHT, (right - left) / WIDTH, (HEIGHT - top - bottom) / HEIGHT)
     )
     axes.set_axisbelow(True)
-    axes.minorticks_off()
     axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.spines["left"].set_visible(False)
     return axes
@@ -42,14 +42,24 @@ def _axes(figure: Figure, left: float, right: float, *, top: float = 12, bottom:
 
 def _halves(figure: Figure, left: float = 38, **margins: float) -> tuple[Axes, Axes]:
     middle = (left + WIDTH - 8) / 2
-    return _axes(figure, left, middle - 12, **margins), _axes(figure, middle + 22, WIDTH - 8, **margins)
+    return _axes(figure, left, middle - 13, **margins), _axes(figure, middle + 13, WIDTH - 8, **margins)
+
+
+def _logarithmic(axis: Axis, ticks: Sequence[float], base: int = 10) -> None:
+    """A logarithmic scale with these ticks and no other."""
+    scale = axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale
+    scale("log", base=base)
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticks(ticks, [f"{one:.3g}" for one in ticks])
 
 
 def _dots(axes: Axes, at: Any, colour: str, size: float, alpha: float = 1.0) -> None:
-    """Dots as one path of lines without length and with round ends: a fifth of the bytes of markers."""
-    points = np.repeat(np.asarray(at, dtype=float), 2, axis=0)
+    """Dots as one path of lines without length and with round ends: a tenth of the bytes of markers."""
+    points = np.repeat(np.unique(np.asarray(at, dtype=float).round(3), axis=0), 2, axis=0)
     codes = np.tile([Path.MOVETO, Path.LINETO], len(points) // 2)
-    patch = PathPatch(Path(points, codes), fill=False, edgecolor=colour, linewidth=size, capstyle="round", alpha=alpha)
+    patch = PathPatch(
+        Path(points, codes), fill=False, edgecolor=colour, linewidth=size, capstyle="round", alpha=alpha, zorder=3
+    )
     axes.add_patch(patch)
 
 
@@ -80,10 +90,9 @@ def _spectrum(figure: Figure, found: Spectrum) -> None:
         axes.plot(x[:known], high, color=CHANCE, linewidth=1, linestyle=(0, (3, 2)))
     axes.plot(x, values, color=AFTER, linewidth=1.6)
     _ranks(axes, found)
-    axes.set_yscale("log", subs=())
-    axes.set_ylim(max(float(values.min()) * 0.7, FLOOR), 1.3)
-    axes.set_yticks(ticks := [one for one in (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1) if one >= values.min() * 0.7])
-    axes.set_yticklabels([f"{one:g}" for one in ticks])
+    low = max(float(values.min()) * 0.7, FLOOR)
+    _logarithmic(axes.yaxis, [one for one in (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1) if one >= low])
+    axes.set_ylim(low, 1.3)
     _directions(axes, found.shown)
 
 
@@ -129,6 +138,7 @@ def _heatmap(figure: Figure, pair: Pair) -> None:
         axes.set_xticks(ticks, [str(one + 1) for one in ticks])
         axes.set_yticks(ticks, [str(one + 1) for one in ticks])
         axes.set_title(title)
+        axes.tick_params(labelleft=title == "before")
 
 
 def _coloured(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -153,14 +163,13 @@ def _curve(figure: Figure, pair: Pair, chosen: CurvePoint | None) -> None:
     ):
         if chosen is not None and value is not None:
             _dots(axes, [(chosen.rank, value)], MARK, 8)
-        axes.set_xscale("log", base=2, subs=())
+        _logarithmic(axes.xaxis, [one for one in (1, 4, 16, 64, 256) if ranks[0] <= one <= ranks[-1]] or ranks, base=2)
         axes.set_xlim(ranks[0] / 1.2, ranks[-1] * 1.2)
-        ticks = [one for one in (1, 4, 16, 64, 256) if ranks[0] <= one <= ranks[-1]] or ranks[:1]
-        axes.set_xticks(ticks, [str(one) for one in ticks])
         axes.set_ylim(-0.02, 1.03)
         axes.set_title(title)
         axes.set_xlabel("rank")
         _percent_axis(axes)
+    kept.tick_params(labelleft=False)
 
 
 def _least(point: CurvePoint) -> float | None:
@@ -172,7 +181,7 @@ def _scatter(figure: Figure, shown: tuple[tuple[str, Points, Points], ...]) -> N
         x, y = (_plane(one) for one in (before, after))
         reach = float(np.abs(np.concatenate([x, y])).max(initial=0.0)) or 1.0
         _dots(axes, x / reach, BEFORE, 2.6, 0.8)
-        _dots(axes, y / reach, AFTER, 3.6, 0.9)
+        _dots(axes, y / reach, AFTER, 3.6 if np.abs(y).max(initial=0.0) > reach / 50 else 6.0, 0.9)
         axes.grid(visible=False)
         axes.axhline(0, color=GRID, linewidth=0.6, zorder=0)
         axes.axvline(0, color=GRID, linewidth=0.6, zorder=0)
@@ -191,7 +200,8 @@ def _told(figure: Figure, rows: tuple[tuple[str, Estimate | None, Estimate | Non
     axes = _axes(figure, 16, WIDTH - 16, top=10)
     for i, (label, before, after) in enumerate(rows):
         y = len(rows) - 1 - i
-        axes.text(0, y + 0.28, label, color=INK, transform=axes.get_yaxis_transform(), va="bottom")
+        box = {"facecolor": CARD, "edgecolor": "none", "pad": 1}
+        axes.text(0, y + 0.28, label, color=INK, transform=axes.get_yaxis_transform(), va="bottom", bbox=box)
         for found, colour in ((before, BEFORE), (after, AFTER)):
             if found is None or found.value is None:
                 continue
@@ -226,29 +236,27 @@ def _overlap(figure: Figure, values: tuple[tuple[str, float | None], ...]) -> No
 
 
 def _norms(figure: Figure, found: Histogram) -> None:
-    axes = _axes(figure, 44, WIDTH - 8)
+    axes = _axes(figure, 44, WIDTH - 18)
     edges = np.array(found.edges)
     axes.stairs(found.before, edges, color=BEFORE, fill=True, alpha=0.35)
     axes.stairs(found.after, edges, color=AFTER, linewidth=1.8)
-    axes.set_xscale("log", subs=())
+    _logarithmic(axes.xaxis, sorted({edges[0], edges[len(edges) // 2], edges[-1]}))
     axes.set_xlim(edges[0], edges[-1])
-    ticks = sorted({edges[0], edges[len(edges) // 2], edges[-1]})
-    axes.set_xticks(ticks, [f"{one:.2g}" for one in ticks])
     axes.set_xlabel("norm of a row")
-    axes.set_ylim(0)
-    _counted(axes)
+    _counted(axes, max(*found.before, *found.after))
 
 
 def _removed(figure: Figure, found: Histogram) -> None:
-    axes = _axes(figure, 44, WIDTH - 8)
+    axes = _axes(figure, 44, WIDTH - 18)
     axes.stairs(found.before, found.edges, color=AFTER, fill=True, alpha=0.8)
-    axes.set(xlim=(0, 1), ylim=(0, None))
+    axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set_xlabel("share of its energy that a row loses")
-    _counted(axes)
+    _counted(axes, max(found.before))
 
 
-def _counted(axes: Axes) -> None:
+def _counted(axes: Axes, most: float) -> None:
+    axes.set_ylim(0, 1.08 * max(most, 1.0))
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value < 10_000 else f"{value / 1000:,.0f}k")
 

@@ -29,8 +29,9 @@ COLOURS = {
     "after": "#0d0e0f",
     "chance": "#101112",
     "mark": "#131415",
+    "card": "#161718",
 }
-INK, MUTED, GRID, BEFORE, AFTER, CHANCE, MARK = COLOURS.values()
+INK, MUTED, GRID, BEFORE, AFTER, CHANCE, MARK, CARD = COLOURS.values()
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -87,10 +88,11 @@ def _inline(text: str) -> str:
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"<svg [^>]*>", f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">', text, count=1)
     used = set(re.findall(r"#([\w-]+)[\")]", text))
-    text = re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", text)
+    text = re.sub(r' id="([\w.-]+)"', lambda found: found[0] if found[1] in used else "", text)
     for name, stand_in in COLOURS.items():
         text = text.replace(stand_in, f"var(--{name})")
     text = re.sub(r" ?font-family: [^;\"]*;?", "", text)
     text = re.sub(r'="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
-    text = re.sub(r"<g>\s*</g>|xlink:(?=href)", "", text)
+    text = re.sub(r' transform="rotate\(-?0 [^"]*"|<g/>|xlink:(?=href)', "", text)
+    text = re.sub(r"M (\S+) (\S+) L \1 \2 ", r"M\1 \2h0", text)
     return re.sub(r"\s*\n\s*", " ", text).replace("> <", "><").strip()

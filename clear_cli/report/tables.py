@@ -36,7 +36,7 @@ def pair_figures(pair: Pair) -> Table:
             f"What is left and the covariance are of all {pair.items:,} items that both have, the rest is of a sample "
             f"of {pair.sample.items:,}."
         )
-    return Table(("", "before", "after", "by chance"), tuple(rows), note)
+    return Table(("figure", "before", "after", "by chance"), tuple(rows), note)
 
 
 def _sample_rows(pair: Pair, sample: Sample) -> Iterable[tuple[str, ...]]:
@@ -86,7 +86,8 @@ def modality_figures(modality: Modality) -> Table:
     before, after, _ = change(modality.row_norm)
     rows = [
         ("Rows", count(modality.rows)),
-        ("Dimensions", f"{modality.dim} ({modality.dtype})"),
+        ("Dimensions", str(modality.dim)),
+        ("Type", modality.dtype),
         ("Directions removed", str(modality.rank)),
         ("Directions that stand out from chance", count(modality.significant)),
         ("Effective number of shared directions", number(modality.effective)),
@@ -101,7 +102,7 @@ def modality_figures(modality: Modality) -> Table:
             ("Drift of the mean, in standard deviations", number(drift.mean_shift)),
             ("Variance inside what is removed, new over fitted", number(drift.variance_ratio)),
         ]
-    return Table(("", "value"), tuple(rows))
+    return Table(("figure", "value"), _known(rows))
 
 
 def ranks(modalities: Sequence[Modality]) -> Table:
@@ -112,4 +113,9 @@ def ranks(modalities: Sequence[Modality]) -> Table:
         ("Effective number", *(number(one.effective) for one in modalities)),
         ("Dimensions", *(str(one.dim) for one in modalities)),
     )
-    return Table(("", *(one.name for one in modalities)), rows)
+    return Table(("", *(one.name for one in modalities)), _known(rows))
+
+
+def _known(rows: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """The rows that have any figure."""
+    return tuple(row for row in rows if any(cell != MISSING for cell in row[1:]))

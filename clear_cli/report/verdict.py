@@ -50,6 +50,10 @@ ADVICE_RULE = (
     f" dimensions; more than {MANY_ROWS:.0%} of the rows are placeholders, or lose the shared signal for want of "
     f"another modality; rows came out all zeros; or row norms differ more than {LOUDER:g}-fold. Ship otherwise."
 )
+PARTIAL = (
+    "Where strength is below 1 a linear map can undo the projection, so canonical correlations and R² of the fit "
+    "cannot change, and those held out only as far as they are regularised. What is left, RV and common neighbours can."
+)
 NOTHING = "Nothing that is shared stands out from chance: keep the originals, or check that rows are of the same items."
 
 
@@ -73,13 +77,13 @@ def verdict(pair: Pair) -> Verdict:
     """How redundant a pair was before anything was removed, by `LEVEL_RULE`."""
     sample = pair.sample
     if sample is None:
-        how = "new items are compared by what is left alone" if pair.new_items else "no sample was measured"
-        return Verdict(Level.UNKNOWN, f"Not judged: {how}.")
+        how = "New items are compared by what is left alone" if pair.new_items else "No sample was measured"
+        return Verdict(Level.UNKNOWN, f"{how}.")
     top, rv, significant = sample.held_out[0].top, sample.rv_debiased.before, sample.significant.before
     if significant == 0:
         return Verdict(Level.NONE, "No direction stands out from chance.")
     if top is None or top.value is None or rv is None:
-        return Verdict(Level.UNKNOWN, "Not judged: there are too few items to hold some out.")
+        return Verdict(Level.UNKNOWN, "There are too few items to hold some out.")
     chance = "" if top.chance is None else f", {number(top.chance, 2)} by chance"
     held = f"correlates at {number(top.value, 2)} on held-out items{chance}"
     if top.low is not None and top.low <= max(top.chance or 0.0, 0.0):

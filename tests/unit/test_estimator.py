@@ -86,7 +86,7 @@ def test_the_result_is_that_of_fit_and_apply_to_the_bit(x: Floats, dtype: Any, o
 def test_it_takes_what_fit_takes_with_the_same_defaults(x: Floats) -> None:
     ours = set(inspect.signature(Clear).parameters)
     # What concerns files, or rows that scikit-learn refuses, has no place in an estimator.
-    assert ours == {"columns", *Options.__annotations__} - {"fit_items", "on_invalid"}
+    assert ours == {"columns", *Options.__annotations__} - {"fit_items", "on_invalid", "item_ids"}
     fitted = clear_cli.fit({"first": x[:, :10], "second": x[:, 10:]})
     estimator = Clear().fit(x)
     assert estimator.diagnostics_ == fitted.diagnostics
