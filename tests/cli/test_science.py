@@ -32,7 +32,12 @@ def test_an_audit_prints_what_it_finds_and_writes_nothing(call: Run, inputs: lis
 def test_an_audit_is_published_where_it_is_told_to(call: Run, inputs: list[str], tmp_path: Path) -> None:
     out = tmp_path / "audit"
     assert call("diagnose", *inputs, "--out", out, "--curve")[0] == 0
-    assert sorted(path.name for path in out.iterdir()) == ["diagnostics.json", "manifest.json", "report.html", "report.md"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "diagnostics.json",
+        "manifest.json",
+        "report.html",
+        "report.md",
+    ]
     curve = json.loads((out / "diagnostics.json").read_text())["pairs"][0]["curve"]
     assert all(0 <= point["neighbour_overlap"] <= 1 for point in curve)
     code, text, _ = call("diagnose", *inputs, "--out", out, "--curve")
