@@ -12,6 +12,8 @@ Per modality, float64 unless noted:
     <modality>.weights       (d, k_max)  S^-1 U of an oblique removal; (0, 0) otherwise
     <modality>.keep_mean     ()  int64   1 where the mean stays
     <modality>.renorm        ()  int64   0 none, 1 original, 2 unit: the norm that rows are given
+    <modality>.variances     (k_max,)    of the fit's rows along the directions; (0,) where it had no sample
+    <modality>.total_variance  ()        the sum of the fit's column variances
 
 The metadata holds one JSON object under "clear_cli": the format version and where the fit came from.
 """
@@ -45,6 +47,8 @@ FIELDS = (
     "weights",
     "keep_mean",
     "renorm",
+    "variances",
+    "total_variance",
 )
 
 
@@ -69,6 +73,8 @@ def write_artifact(path: Path, projectors: Mapping[str, Projector], provenance: 
             f"{name}.scale": np.float64(projector.scale),
             f"{name}.weights": projector.weights,
             f"{name}.keep_mean": np.int64(projector.keep_mean),
+            f"{name}.variances": projector.variances,
+            f"{name}.total_variance": np.float64(projector.total_variance),
             f"{name}.renorm": np.int64(get_args(Renorm).index(projector.renorm)),
             f"{name}.placeholders": projector.placeholders.reshape(-1, projector.dim),
         }
@@ -139,6 +145,8 @@ def _projector(name: str, tensors: Mapping[str, Any], path: Path) -> Projector:
             placeholders=part["placeholders"],
             weights=part["weights"],
             keep_mean=bool(part["keep_mean"]),
+            variances=part["variances"],
+            total_variance=float(part["total_variance"]),
             renorm=get_args(Renorm)[int(part["renorm"])],
         )
     except (ValueError, TypeError, IndexError) as error:

@@ -44,6 +44,8 @@ class Projector:
         weights: (d, k_max) S^-1 U for the oblique removal; (0, 0) for the orthogonal one.
         keep_mean: The part of the mean that lies in the directions stays: column means do not change.
         renorm: Give each row its norm from before, or norm 1, after the projection.
+        variances: (k_max,) of the rows of the fit along the directions, from its sample; (0,) where there was none.
+        total_variance: Of the rows of the fit, the sum of their column variances; 0 where it is not known.
     """
 
     modality: str
@@ -57,6 +59,8 @@ class Projector:
     weights: Float64 = field(default_factory=lambda: np.empty((0, 0)))
     keep_mean: bool = False
     renorm: Renorm = "none"
+    variances: Float64 = field(default_factory=lambda: np.empty(0))
+    total_variance: float = 0.0
 
     def __post_init__(self) -> None:
         dim, kept = self.directions.shape
@@ -68,11 +72,13 @@ class Projector:
             raise ValueError(f"placeholders of shape {self.placeholders.shape} do not fit {dim} dimensions")
         if self.weights.size and self.weights.shape != (dim, kept):
             raise ValueError(f"weights of shape {self.weights.shape} do not fit directions of {self.directions.shape}")
+        if self.variances.shape not in ((0,), (kept,)):
+            raise ValueError(f"variances of shape {self.variances.shape} do not fit {kept} directions")
         strength = np.asarray(self.strength, dtype=np.float64)
         if strength.shape not in ((), (kept,)):
             raise ValueError(f"strengths of shape {strength.shape} do not fit {kept} directions")
         parts = (self.mean, self.directions, self.spectrum, self.scale, self.weights)
-        if not all(np.isfinite(part).all() for part in parts):
+        if not all(np.isfinite(part).all() for part in (*parts, self.variances, self.total_variance)):
             raise ValueError("a value is not finite")
         if not (0 <= self.rank <= kept and (self.rank < dim or self.rank == 0)):
             raise ValueError(f"rank {self.rank} does not fit {kept} directions of {dim} dimensions")

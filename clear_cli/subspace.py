@@ -156,7 +156,7 @@ class _Block:
 
     def decomposed(self, how: Decomposition) -> tuple[Float64, Float64, Float64, Significance | None]:
         """U, sigma, V, with the signs that make the largest entry of each column of U positive; tested."""
-        u, sigma, v = _svd(self.c)
+        u, sigma, v = svd(self.c)
         # A modality that is constant has no direction at all once it is whitened.
         signs = np.where(u[np.argmax(np.abs(u), axis=0), np.arange(len(sigma))] < 0, -1.0, 1.0) if len(sigma) else 1.0
         tested = (
@@ -213,8 +213,8 @@ def _patterns(u: Float64, whitened: Whitening | None) -> Float64:
     return directions
 
 
-def _svd(c: Float64) -> tuple[Float64, Float64, Float64]:
-    """U (d, r), sigma (r,), V (d_q, r)."""
+def svd(c: Float64) -> tuple[Float64, Float64, Float64]:
+    """U (d, r), sigma (r,) and V (d_q, r) of C (d, d_q): C = U diag(sigma) V^T."""
     # An exact power of two first: LAPACK squares entries, and 1e-200 would vanish.
     largest = float(np.abs(c).max(initial=0.0))
     exponent = int(np.frexp(largest)[1]) if largest else 0

@@ -64,9 +64,18 @@ def of_eigenpairs(values: Float64, vectors: Float64, *, cut: float, items: int |
     """As `whitening`, from the eigenvalues (d,) and eigenvectors (d, d) of S."""
     floor = values[-1] * max(cut, len(values) * float(np.finfo(np.float64).eps))
     kept = values > max(floor, 0.0)
-    share = 0.0 if items is None else _oas(values, items)
+    share = 0.0 if items is None else _oas(float(values @ values), float(values.sum()), len(values), items)
     shrunk = (1 - share) * values[kept] + share * values.mean()
     return Whitening(vectors[:, kept], shrunk)
+
+
+def oas(s: Float64, items: int) -> Float64:
+    """A covariance (d, d) of so many items, shrunk as in `whitening`: positive definite, unless it is zero."""
+    mean = float(np.trace(s)) / len(s)
+    share = _oas(float(np.sum(s * s)), float(np.trace(s)), len(s), items)
+    shrunk: Float64 = (1 - share) * s
+    shrunk[np.diag_indices_from(shrunk)] += share * mean
+    return shrunk
 
 
 def rounding(dtype: np.dtype[Any]) -> float:
@@ -74,10 +83,10 @@ def rounding(dtype: np.dtype[Any]) -> float:
     return float(np.finfo(np.result_type(np.float32, dtype)).eps)
 
 
-def _oas(values: Float64, items: int) -> float:
-    d = len(values)
-    largest = values[-1] or 1.0
-    values = values / largest
-    alpha, mu = float((values**2).sum()) / d**2, float(values.mean())
-    rest = (items + 1) * (alpha - mu**2 / d)
+def _oas(squares: float, trace: float, dim: int, items: int) -> float:
+    """How much of the mean eigenvalue to mix in, from tr S^2 and tr S."""
+    if not trace > 0:
+        return 1.0
+    alpha, mu = squares / trace**2 / dim**2, 1 / dim
+    rest = (items + 1) * (alpha - mu**2 / dim)
     return 1.0 if rest <= 0 else min((alpha + mu**2) / rest, 1.0)

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from clear_cli import __version__
-from clear_cli.diagnostics import (
-    Figures,
-    Shared,
-    heatmap,
-    leftover,
-    neighbour_overlap,
-    over_chance,
-    scale_ratio,
-    scatter,
-)
-from clear_cli.embeddings.base import Floats, Rows
+from clear_cli.chance import Significance
+from clear_cli.config import FitOptions
+from clear_cli.curve import STRENGTHS, curve
+from clear_cli.diagnostics import Figures, heatmap, leftover, over_chance, scale_ratio
+from clear_cli.embeddings.base import Rows
 from clear_cli.moments import CrossMoments
 from clear_cli.norms import ratio
 from clear_cli.projector import Projector
 from clear_cli.rank import cumulative_energy, numeric_rank
-from clear_cli.sample import Sample
 from clear_cli.subspace import Pair
+from clear_cli.workflow.evidence import Described
+from clear_cli.workflow.heldout import held_out_leftover
 from clear_cli.workflow.projecting import Extreme, Outcome
-from clear_cli.workflow.solving import Solution
+from clear_cli.workflow.sampled import add_overlap, sampled
+from clear_cli.workflow.solving import Solution, root_mean_square
 
 SCHEMA_VERSION = 0
 
 UNEQUAL_SCALES = 10.0
 MOST_OF_THE_VARIANCE = 0.5
 UNIT_NORM = 1e-3
-HARDLY_MORE_THAN_CHANCE = 1.25
+DRIFT_ROWS, FAR, SPREAD = 30, 0.5, 2.0
+"""Drift is warned of from so many rows on, for a mean so many deviations away, or a variance so many times as large."""
 
 
 def document(
@@ -44,6 +39,7 @@ def document(
     projectors: Mapping[str, Projector],
     pairs: list[Figures] | None = None,
     warnings: Sequence[str] = (),
+    significances: Mapping[str, Significance] | None = None,
 ) -> Figures:
     """What is known before any row is written.
 
@@ -52,21 +48,54 @@ def document(
         projectors: Their projectors.
         pairs: What the pairs share, from `pair_figures`; none where nothing was fitted.
         warnings: What the user should know.
+        significances: Per modality, how far its spectrum stands out from chance, where that was tested.
 
     Returns:
         `schema_version`, `tool`, `modalities` by name, `pairs` and `warnings`.
     """
+    tested = significances or {}
     notes = [f'"{name}": {note}' for name, source in sources.items() for note in source.notes]
     known: Figures = plain(
         {
             "schema_version": SCHEMA_VERSION,
             "tool": {"name": "clear_cli", "version": __version__},
-            "modalities": {name: modality_figures(sources[name], one) for name, one in projectors.items()},
+            "modalities": {
+                name: modality_figures(sources[name], one, tested.get(name)) for name, one in projectors.items()
+            },
             "pairs": pairs or [],
-            "warnings": [*notes, *warnings, *_chance_warnings(pairs or [])],
+            "warnings": [*notes, *warnings, *chance_warnings(projectors, tested)],
         }
     )
     return known
+
+
+def fitted_document(
+    sources: Mapping[str, Rows], solution: Solution, options: FitOptions, *, overlap_curve: bool = False
+) -> Figures:
+    """The document of a fit; parameters as in `pair_figures`."""
+    pairs = pair_figures(solution, options, overlap_curve=overlap_curve)
+    found = document(sources, solution.projectors, pairs, solution.warnings, solution.significances)
+    for pair in pairs:
+        for name, kept in zip(pair["modalities"], pair.get("sample", {}).get("variance_kept", ()), strict=False):
+            # Of several pairs the first: their samples differ by the items that one of the partners lacks.
+            found["modalities"][name].setdefault("variance_kept_sample", plain(kept))
+    for name, one in found["modalities"].items():
+        one["row_norm_rms"] = plain(root_mean_square(name, solution.moments))
+    return found
+
+
+def audited(found: Figures, projectors: Mapping[str, Projector]) -> Figures:
+    """The document of a fit whose rows are not written, with the warnings that those would have led to."""
+    modalities = found["modalities"]
+    warnings = [
+        _variance_warning(name, one["variance_kept_sample"])
+        for name, one in modalities.items()
+        if not projectors[name].identity and _hardly_kept(one.get("variance_kept_sample"))
+    ]
+    scales = scale_ratio([one["row_norm_rms"] for one in modalities.values()])
+    if scales and scales > UNEQUAL_SCALES:
+        warnings.append(_scale_warning(scales))
+    return {**found, "warnings": [*found["warnings"], *warnings]}
 
 
 def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: Mapping[str, Projector]) -> Figures:
@@ -83,7 +112,7 @@ def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: M
     return complete
 
 
-def modality_figures(source: Rows, projector: Projector) -> Figures:
+def modality_figures(source: Rows | Described, projector: Projector, tested: Significance | None) -> Figures:
     """One modality: what it is, its spectrum, and what is removed of it."""
     energy = cumulative_energy(projector.spectrum)
     rank = projector.rank
@@ -101,18 +130,33 @@ def modality_figures(source: Rows, projector: Projector) -> Figures:
         "energy_at_rank": float(energy[rank - 1]) if rank else 0.0,
         "gap_at_rank": _gap(projector),
         "placeholders": len(projector.placeholders),
+        "significant_rank": None if tested is None else tested.significant,
+        "effective_shared_rank": None if tested is None else tested.effective,
+        "chance": None if tested is None else {"median": tested.median.tolist(), "high": tested.high.tolist()},
     }
 
 
-def pair_figures(solution: Solution) -> list[Figures]:
-    """Every pair that entered the fit: leftover from its moments, the rest from its sample if there is one."""
+def pair_figures(solution: Solution, options: FitOptions, *, overlap_curve: bool = False) -> list[Figures]:
+    """Every pair that entered the fit: leftover from its moments, the rest from its sample if there is one.
+
+    Args:
+        solution: What the fit found.
+        options: Its parameters.
+        overlap_curve: Measure the neighbour overlap at every point of the curve, which takes a while.
+    """
+    held_out = held_out_leftover(solution, options) if options.report else {}
     figures = []
-    samples = solution.samples
     for pair, moments in solution.moments.items():
         a, b = (solution.projectors[name] for name in pair)
         one = _pair(pair, moments, a, b)
-        if pair in samples:
-            one["leftover"]["sample_as_written"], one["sample"] = _sampled(samples[pair], pair, a, b)
+        if pair in held_out:
+            one["leftover"]["held_out"] = held_out[pair]
+        if options.report:
+            measured = sampled(solution.samples[pair], pair, a, b)
+            one["leftover"]["sample_as_written"], one["sample"] = measured.leftover, measured.figures
+            one["curve"] = curve(moments, a, b, measured.covariances, STRENGTHS)
+            if overlap_curve:
+                add_overlap(one["curve"], solution.samples[pair], a, b)
         figures.append(one)
     return figures
 
@@ -128,41 +172,13 @@ def _pair(pair: Pair, moments: CrossMoments, a: Projector, b: Projector) -> Figu
     }
 
 
-def _sampled(sample: Sample, pair: Pair, a: Projector, b: Projector) -> tuple[float | None, Figures]:
-    """What needs whole rows, before and after, as they are written: the leftover, and the rest."""
-    before = sample.rows()
-    after = (a.transform(before[0]), b.transform(before[1]))
-
-    def measure(rows: tuple[Floats, Floats]) -> tuple[Shared, Figures, Figures]:
-        shared = Shared(*rows)
-        return shared, shared.figures(), neighbour_overlap(*rows)
-
-    # Before and after are independent of each other, and each is computed on one thread: same bits everywhere.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
-        (shared, first, near), (shared_after, then, near_after) = pool.map(measure, (before, after))
-    figures = {
-        "items": shared.items,
-        **{key: {"before": first[key], "after": then[key]} for key in first},
-        "neighbour_overlap": {
-            "before": near["jaccard"],
-            "after": near_after["jaccard"],
-            "chance": near["chance"],
-            "neighbours": near["k"],
-            "items": near["items"],
-        },
-        "scatter": {
-            name: scatter(x, y, projector) for name, x, y, projector in zip(pair, before, after, (a, b), strict=True)
-        },
-    }
-    return ratio(shared_after.shared_norm, shared.shared_norm * a.scale * b.scale), figures
-
-
-def _chance_warnings(pairs: list[Figures]) -> list[str]:
+def chance_warnings(projectors: Mapping[str, Projector], significances: Mapping[str, Significance]) -> list[str]:
+    """A warning for each modality that loses directions though none stands out."""
     return [
-        f'"{a}" and "{b}" share hardly more than unrelated rows would, and what is removed is noise: '
+        f'nothing that "{name}" shares stands out from chance, and what is removed is noise: '
         "are the rows of the same items in the same order?"
-        for (a, b), over in ((pair["modalities"], pair["covariance_over_chance"]) for pair in pairs)
-        if over is not None and over < HARDLY_MORE_THAN_CHANCE
+        for name, found in significances.items()
+        if not found.significant and not projectors[name].identity and projectors[name].rank
     ]
 
 
@@ -188,6 +204,7 @@ def _outcome_figures(outcome: Outcome) -> Figures:
     return {
         **counts,
         **outcome.impact.figures(),
+        "drift": None if outcome.drift is None else outcome.drift.figures(),
         "most_affected": listed(outcome.most),
         "least_affected": listed(outcome.least),
     }
@@ -200,28 +217,55 @@ def _outcome_warnings(
     for name, one in modalities.items():
         changed = not projectors[name].identity
         kept, alone = one.get("variance_kept"), one["rows_without_other_modality"]
-        if changed and kept is not None and kept < 1 - MOST_OF_THE_VARIANCE:
+        if changed and kept is not None and _hardly_kept(kept):
+            warnings.append(_variance_warning(name, kept))
+        if changed and projectors[name].renorm == "none" and "histograms" in one and _unit_norm(one):
             warnings.append(
-                f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
-                "(a lower rank or strength removes less)"
+                f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed '
+                "(--renorm original hides it)"
             )
-        if changed and "histograms" in one and _unit_norm(one):
-            warnings.append(f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed')
         if changed and alone:
             warnings.append(
                 f'{alone:,} rows of "{name}" are the only modality of their item, which loses the shared signal'
+            )
+        drift = one.get("drift")
+        if drift and drift["rows"] >= DRIFT_ROWS and _drifted(drift):
+            warnings.append(
+                f'new rows of "{name}" differ from those of the fit inside the removed directions: their mean is '
+                f"{drift['mean_shift']:.2f} standard deviations away, their variance is "
+                f"{drift['variance_ratio']:.2f} times as large (fit again, or check that the encoder is the same)"
             )
         if one["rows_zeroed"]:
             warnings.append(f'{one["rows_zeroed"]:,} rows of "{name}" held only shared signal and are now all zeros')
         fillers = one["rows_by_status"]["placeholder"]
         if fillers:
             warnings.append(f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, but projected')
-    if scales and scales["before"] and scales["before"] > UNEQUAL_SCALES:
-        warnings.append(
-            f"row norms differ {scales['before']:.0f}-fold between modalities: recommenders that concatenate them "
-            "hear the loudest one only"
-        )
+    # A scale that was asked for has put them right.
+    if scales and scales["before"] and min(scales["before"], scales["after"] or 0.0) > UNEQUAL_SCALES:
+        warnings.append(_scale_warning(scales["before"]))
     return warnings
+
+
+def _hardly_kept(kept: float | None) -> bool:
+    return kept is not None and kept < 1 - MOST_OF_THE_VARIANCE
+
+
+def _variance_warning(name: str, kept: float) -> str:
+    return (
+        f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
+        "(a lower rank or strength removes less)"
+    )
+
+
+def _scale_warning(ratio: float) -> str:
+    return (
+        f"row norms differ {ratio:.0f}-fold between modalities: recommenders that concatenate them "
+        "hear the loudest one only (--scale rms)"
+    )
+
+
+def _drifted(drift: Figures) -> bool:
+    return bool(drift["mean_shift"] > FAR or not 1 / SPREAD < drift["variance_ratio"] < SPREAD)
 
 
 def _unit_norm(one: Figures) -> bool:

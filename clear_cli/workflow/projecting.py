@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clear_cli.config import OnInvalid
+from clear_cli.drift import Drift
 from clear_cli.embeddings.base import Chunk, Floats, Rows, Sink
 from clear_cli.embeddings.ids import ids_in_step
 from clear_cli.embeddings.items import ItemsWriter
@@ -53,6 +54,7 @@ class Outcome:
         impact: Totals over the usable rows; None where nothing is to be reported, and so for what follows.
         most: (share removed, row, id) of the rows that lost most, most first.
         least: The same of those that lost least.
+        drift: Of the usable rows from those of the fit; None where that is not asked.
     """
 
     by_status: dict[str, int] = field(default_factory=lambda: {status.label: 0 for status in Status})
@@ -61,6 +63,7 @@ class Outcome:
     impact: Impact | None = None
     most: list[Extreme] = field(default_factory=list)
     least: list[Extreme] = field(default_factory=list)
+    drift: Drift | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def project(
     *,
     part_of: PartOf,
     on_invalid: OnInvalid,
+    drift: Drift | None = None,
 ) -> Generator[int, None, Outcome]:
     """Write a modality again with projected embeddings, a chunk at each step.
 
@@ -98,6 +102,7 @@ def project(
         gate: Held while a chunk is projected: it limits how many are at a time. BLAS must be limited to one thread.
         part_of: Tells what part usable rows had in the fit.
         on_invalid: What rows with NaN or infinity do.
+        drift: Measures how far usable rows are from those of the fit.
 
     Yields:
         The number of rows written.
@@ -109,7 +114,7 @@ def project(
         DataError: A row that is not finite (unless kept), or that leaves the range of its type.
     """
     name = projector.modality
-    outcome = Outcome(impact=None if register is None else Impact(source.dim))
+    outcome = Outcome(impact=None if register is None else Impact(source.dim), drift=drift)
     ids_of = None if register is None else ids_in_step(source, register.id_type)
 
     def projected(chunk: Chunk) -> _Projected:
@@ -180,6 +185,8 @@ def _account(outcome: Outcome, done: _Projected, usable: Mask, ids: pa.Array) ->
     figures = {key: values[usable] for key, values in done.figures.items()}
     chosen = slice(None) if usable.all() else usable
     outcome.impact.add(done.chunk.embeddings[chosen], done.y[chosen], figures)
+    if outcome.drift is not None:
+        outcome.drift.add(done.chunk.embeddings[chosen])
     rows, removed = np.flatnonzero(usable), figures["removed"]
     order = np.argsort(removed, kind="stable")
     for kept, candidates, sign in (

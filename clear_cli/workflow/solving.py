@@ -50,6 +50,16 @@ class Solution:
         """Of the same pairs; none where nothing is to be reported."""
         return self.evidence.samples
 
+    @property
+    def provenance(self) -> dict[str, dict[str, int | str]]:
+        """What to remember of the evidence beside the projectors."""
+        modalities = self.evidence.modalities
+        return {
+            "complete_items": {"|".join(pair): moments.items for pair, moments in self.moments.items()},
+            "rows": {name: one.rows for name, one in modalities.items()},
+            "dtype": {name: one.dtype.name for name, one in modalities.items()},
+        }
+
 
 def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = map) -> Solution:
     """Decompose the shared subspace of every modality and choose its rank.
@@ -65,13 +75,7 @@ def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = ma
     """
     warnings: list[str] = []
     evidence = _enough(evidence, warnings)
-    how = Decomposition(
-        correlation=options.directions == "correlation",
-        within=options.removal == "oblique",
-        cuts={name: rounding(one.dtype) for name, one in evidence.modalities.items()},
-        chance=options.tested,
-        parallel=parallel,
-    )
+    how = _decomposition(evidence, options, chance=options.tested, parallel=parallel)
     subspaces = shared_subspaces(evidence.moments, list(evidence.modalities), how, evidence.own)
     ranks = _ranks(subspaces, options, warnings)
     projectors = {}
@@ -85,14 +89,47 @@ def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = ma
             spectrum=subspace.spectrum,
             rank=ranks[name],
             strength=_strength(name, subspace, ranks, options)[:kept],
-            scale=1 / (_root_mean_square(name, evidence.moments) or 1.0) if options.scale == "rms" else 1.0,
+            scale=1 / (root_mean_square(name, evidence.moments) or 1.0) if options.scale == "rms" else 1.0,
             placeholders=evidence.placeholders[name],
             weights=_weights(name, directions, evidence, how) if options.removal == "oblique" else np.empty((0, 0)),
             keep_mean=options.keep_mean,
             renorm=options.renorm,
+            variances=_variances(name, directions, evidence.samples),
+            total_variance=_total_variance(name, evidence.moments),
         )
     significances = {name: one.significance for name, one in subspaces.items() if one.significance is not None}
     return Solution(projectors, evidence, warnings, significances)
+
+
+def refitted(projectors: Mapping[str, Projector], evidence: Evidence, options: FitOptions) -> dict[str, Projector]:
+    """The projectors of other evidence of the same modalities, at the ranks and strengths of these."""
+    how = _decomposition(evidence, options, chance=False)
+    again = {}
+    for name, subspace in shared_subspaces(evidence.moments, list(evidence.modalities), how, evidence.own).items():
+        before = projectors[name]
+        directions = np.ascontiguousarray(subspace.directions[:, : before.rank])
+        again[name] = replace(
+            before,
+            mean=_mean(name, evidence.moments),
+            directions=directions,
+            spectrum=subspace.spectrum,
+            strength=before.strength[: before.rank],
+            variances=np.empty(0),
+            weights=_weights(name, directions, evidence, how) if before.weights.size else before.weights,
+        )
+    return again
+
+
+def _decomposition(
+    evidence: Evidence, options: FitOptions, *, chance: bool, parallel: ParallelMap = map
+) -> Decomposition:
+    return Decomposition(
+        correlation=options.directions == "correlation",
+        within=options.removal == "oblique",
+        cuts={name: rounding(one.dtype) for name, one in evidence.modalities.items()},
+        chance=chance,
+        parallel=parallel,
+    )
 
 
 def _kept(subspace: SharedSubspace, options: FitOptions) -> int:
@@ -138,7 +175,27 @@ def _weights(name: str, directions: Float64, evidence: Evidence, how: Decomposit
     return whitening(own_covariance(name, evidence.own), cut=how.cuts[name]).solve(directions)
 
 
-def _root_mean_square(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
+def _variances(name: str, directions: Float64, samples: Mapping[Pair, Sample]) -> Float64:
+    """(k,) of the sampled rows of a modality along its directions; (0,) without a sample."""
+    rows = max(
+        (sample.rows()[pair.index(name)] for pair, sample in samples.items() if name in pair), key=len, default=None
+    )
+    if rows is None or len(rows) < 2:
+        return np.empty(0)
+    working = np.result_type(rows, np.float32)
+    # A shift first, for the precision of rows that are far from zero.
+    centred = np.subtract(rows, rows.mean(axis=0, dtype=np.float64).astype(working), dtype=working)
+    scores: Float64 = (centred @ directions.astype(working)).astype(np.float64)
+    variances: Float64 = scores.var(axis=0, ddof=1)
+    return variances
+
+
+def _total_variance(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
+    parts = [(one.items, one.total_variance(pair.index(name))) for pair, one in moments.items() if name in pair]
+    return float(np.average([variance for _, variance in parts], weights=[n for n, _ in parts]))
+
+
+def root_mean_square(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
     """The root-mean-square row norm of a modality over the complete items of its pairs."""
     squares, items = 0.0, 0
     for pair, one in moments.items():
@@ -194,7 +251,10 @@ def _warn_rank(name: str, rank: int, subspace: SharedSubspace, rule: RankRule, w
     if wanted is not None and rank < wanted:
         warnings.append(f'"{name}" can lose only {rank} of the {wanted} directions that rank {rule.text} asks for')
     elif rank == 0 and rule.automatic:
-        warnings.append(f'"{name}" shares nothing that stands out from chance: its output equals its input')
+        warnings.append(
+            f'"{name}" shares nothing that stands out from chance, so nothing is removed from it: '
+            "are the rows of the same items in the same order?"
+        )
     elif rank == 0 and wanted != 0:
         warnings.append(f'"{name}" shares nothing that can be removed: its output equals its input')
     if tied_at(spectrum, rank):

@@ -14,6 +14,8 @@ from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.machine import Machine
 from clear_cli.moments import CrossMoments
+from clear_cli.shared import BUCKETS, Shared
+from clear_cli.workflow.evidence import FOLDS
 from clear_cli.workflow.fitting import Fitted, fit_rows
 
 Floats = npt.NDArray[Any]
@@ -58,6 +60,7 @@ def fit(
     strength: Any = 1.0,
     threads: int = 1,
     tmp_dir: Path | None = None,
+    keep: Any = None,
     **options: Any,
 ) -> Fitted:
     """Fit arrays, as `clear_cli.fit` does, with everything that was found."""
@@ -69,7 +72,7 @@ def fit(
         **options,
     )
     machine = Machine(threads=threads) if tmp_dir is None else Machine(threads=threads, tmp_dir=tmp_dir)
-    return fit_rows(sources, align(sources, fit_items), parameters, machine)
+    return fit_rows(sources, align(sources, fit_items), parameters, machine, keep=keep)
 
 
 def accumulated(a: Floats, b: Floats, hashes: Hashes, *, batch: int | None = None) -> CrossMoments:
@@ -107,3 +110,8 @@ def relative_error(x: Floats, reference: Floats) -> float:
     """||x - reference||_F / ||reference||_F; 0 where both are zero."""
     size = float(np.linalg.norm(reference))
     return float(np.linalg.norm(x - reference)) / size if size else float(np.linalg.norm(x))
+
+
+def shared(a: Floats, b: Floats) -> Shared:
+    """What two modalities share, with their rows dealt out to the buckets in turn."""
+    return Shared(a, b, (np.arange(len(a)) % BUCKETS).astype(np.uint8), FOLDS)

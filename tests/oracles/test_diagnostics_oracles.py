@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.linalg
+from sklearn.covariance import OAS
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from clear_cli import diagnostics
-from clear_cli.diagnostics import Shared, neighbour_overlap
-from tests.laws.planted import Floats, dense_covariance, planted
+from clear_cli.diagnostics import neighbour_overlap
+from clear_cli.shared import BUCKETS, Shared
+from clear_cli.workflow.evidence import FOLDS
+from tests.laws.planted import Floats, dense_covariance, planted, shared
 
 CASES: dict[str, dict[str, Any]] = {
     "float64": {},
@@ -65,13 +67,13 @@ def test_rv_is_its_definition(rows: tuple[Floats, Floats]) -> None:
     a, b = map(centred, rows)
     c, s_a, s_b = dense_covariance(a, b), dense_covariance(a, a), dense_covariance(b, b)
     expected = np.trace(c @ c.T) / np.sqrt(np.trace(s_a @ s_a) * np.trace(s_b @ s_b))
-    assert Shared(*rows).rv() == pytest.approx(expected, rel=1e-9)
+    assert shared(*rows).rv() == pytest.approx(expected, rel=1e-9)
 
 
 def test_rv_is_linear_cka(rows: tuple[Floats, Floats]) -> None:
     a, b = map(centred, rows)
     k, m = a @ a.T, b @ b.T
-    assert Shared(*rows).rv() == pytest.approx(np.sum(k * m) / (np.linalg.norm(k) * np.linalg.norm(m)), rel=1e-9)
+    assert shared(*rows).rv() == pytest.approx(np.sum(k * m) / (np.linalg.norm(k) * np.linalg.norm(m)), rel=1e-9)
 
 
 def test_debiased_cka_is_that_of_the_gram_matrices(rows: tuple[Floats, Floats]) -> None:
@@ -79,23 +81,23 @@ def test_debiased_cka_is_that_of_the_gram_matrices(rows: tuple[Floats, Floats]) 
     a, b = (centred(x) + 0.3 for x in rows)
     k, m = a @ a.T, b @ b.T
     expected = unbiased_hsic(k, m) / np.sqrt(unbiased_hsic(k, k) * unbiased_hsic(m, m))
-    assert Shared(*rows).cka_debiased() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert shared(*rows).cka_debiased() == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 def test_canonical_correlations_are_those_of_the_qr_factors(rows: tuple[Floats, Floats]) -> None:
-    np.testing.assert_allclose(Shared(*rows).canonical_correlations(), dense_canonical_correlations(*rows), atol=1e-7)
+    np.testing.assert_allclose(shared(*rows).canonical_correlations(), dense_canonical_correlations(*rows), atol=1e-7)
 
 
 def test_linear_r2_is_that_of_a_linear_regression(rows: tuple[Floats, Floats]) -> None:
     a, b = map(centred, rows)
-    forward, backward = Shared(*rows).linear_r2()
+    forward, backward = shared(*rows).linear_r2()
     for found, x, y in ((forward, a, b), (backward, b, a)):
         predicted = LinearRegression().fit(x, y).predict(x)
         assert found == pytest.approx(r2_score(y, predicted, multioutput="variance_weighted"), abs=1e-8)
 
 
 def test_effective_rank_is_the_exponential_of_the_entropy(rows: tuple[Floats, Floats]) -> None:
-    for found, x in zip(Shared(*rows).effective_ranks(), rows, strict=True):
+    for found, x in zip(shared(*rows).effective_ranks(), rows, strict=True):
         values = np.linalg.svd(centred(x), compute_uv=False)
         shares = values / values.sum()
         assert found == pytest.approx(np.exp(-np.sum(shares * np.log(shares))), rel=1e-6)
@@ -105,13 +107,13 @@ def test_effective_rank_counts_equal_directions() -> None:
     (x,) = planted(200, (12,))
     u, _, vt = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
     equal = u[:, :5] @ vt[:5]
-    assert Shared(equal, equal).effective_ranks() == pytest.approx((5, 5), rel=1e-4)
+    assert shared(equal, equal).effective_ranks() == pytest.approx((5, 5), rel=1e-4)
 
 
 def test_duplicated_and_constant_columns_do_not_change_what_is_linear() -> None:
     a, b = planted(300, (8, 6), dtype=np.float32)
     wide = np.concatenate([a, a[:, :3], np.full((300, 2), 5, np.float32), np.full((300, 1), 1e-33, np.float32)], axis=1)
-    plain, padded = Shared(a, b), Shared(wide, b)
+    plain, padded = shared(a, b), shared(wide, b)
     np.testing.assert_allclose(padded.canonical_correlations(), plain.canonical_correlations(), atol=1e-5)
     assert padded.linear_r2()[0] == pytest.approx(plain.linear_r2()[0], abs=1e-6)
 
@@ -119,7 +121,7 @@ def test_duplicated_and_constant_columns_do_not_change_what_is_linear() -> None:
 def test_columns_of_noise_at_1e_33_do_not_enter_the_correlations() -> None:
     a, b = planted(300, (8, 6), dtype=np.float32)
     dust = (1e-33 * np.random.default_rng(1).normal(size=(300, 20))).astype(np.float32)
-    plain, padded = Shared(a, b), Shared(np.concatenate([a, dust], axis=1), b)
+    plain, padded = shared(a, b), shared(np.concatenate([a, dust], axis=1), b)
     assert len(padded.canonical_correlations()) == 6
     np.testing.assert_allclose(padded.canonical_correlations(), plain.canonical_correlations(), atol=1e-5)
     assert padded.linear_r2() == pytest.approx(plain.linear_r2(), abs=1e-6)
@@ -127,23 +129,24 @@ def test_columns_of_noise_at_1e_33_do_not_enter_the_correlations() -> None:
 
 def test_nothing_can_be_said_about_too_little() -> None:
     a, b = planted(3, (4, 3))
-    assert Shared(a, b).cka_debiased() is None
+    assert shared(a, b).cka_debiased() is None
     constant = np.ones((20, 3))
-    shared = Shared(constant, constant)
-    assert (shared.rv(), shared.cka_debiased(), shared.linear_r2()) == (None, None, (None, None))
-    assert len(shared.canonical_correlations()) == 0
-    assert shared.effective_ranks() == (0.0, 0.0)
+    nothing = shared(constant, constant)
+    assert (nothing.rv(), nothing.cka_debiased(), nothing.linear_r2()) == (None, None, (None, None))
+    assert len(nothing.canonical_correlations()) == 0
+    assert nothing.effective_ranks() == (0.0, 0.0)
+    assert nothing.figures(1)["held_out"] is None
     assert neighbour_overlap(a[:2], b[:2]) == {"jaccard": None, "chance": None, "k": 0, "items": 2}
 
 
 def test_figures_are_plain_numbers_of_the_same_sample(rows: tuple[Floats, Floats]) -> None:
-    shared = Shared(*rows)
-    figures = shared.figures()
-    correlations = shared.canonical_correlations()
+    one = shared(*rows)
+    figures = one.figures(2)
+    correlations = one.canonical_correlations()
     assert figures["canonical_correlation_top"] == correlations[0]
     assert figures["canonical_correlation_mean"] == correlations.mean()
     assert figures["canonical_correlations"] == correlations.tolist()
-    assert figures["rv"] == shared.rv()
+    assert figures["rv"] == one.rv()
     assert all(isinstance(one, float) for one in (*figures["linear_r2"], *figures["effective_rank"]))
 
 
@@ -198,14 +201,58 @@ def test_independent_modalities_are_at_the_chance_level() -> None:
     a, b = rng.normal(size=(600, 6)), rng.normal(size=(600, 5))
     figures = neighbour_overlap(a, b)
     assert figures["jaccard"] == pytest.approx(figures["chance"], abs=0.003)
-    assert Shared(a, b).cka_debiased() == pytest.approx(0, abs=0.01)
+    assert shared(a, b).cka_debiased() == pytest.approx(0, abs=0.01)
 
 
-def test_large_samples_are_measured_in_pieces_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_bucket_an_item_is_in_changes_no_figure_of_the_whole() -> None:
     a, b = planted(300, (14, 9), offset=5)
-    whole = Shared(a, b).figures()
-    monkeypatch.setattr(diagnostics, "BLOCK", 17)
-    parts = Shared(a, b).figures()
-    assert parts["rv"] == pytest.approx(whole["rv"], rel=1e-12)
-    assert parts["cka_debiased"] == pytest.approx(whole["cka_debiased"], rel=1e-10)
-    np.testing.assert_allclose(parts["canonical_correlations"], whole["canonical_correlations"], rtol=1e-9)
+    whole = shared(a, b).figures(3)
+    buckets = np.random.default_rng(1).integers(0, BUCKETS, 300).astype(np.uint8)
+    other = Shared(a, b, buckets, FOLDS).figures(3)
+    assert other["rv"] == pytest.approx(whole["rv"], rel=1e-12)
+    assert other["cka_debiased"] == pytest.approx(whole["cka_debiased"], rel=1e-10)
+    np.testing.assert_allclose(other["canonical_correlations"], whole["canonical_correlations"], rtol=1e-9)
+
+
+# Held out
+
+
+def learned_without_a_fold(a: Floats, b: Floats, buckets: Floats, fold: int) -> tuple[Floats, float]:
+    """Held-out canonical correlations and R^2 of b given a, from the rows, with the shrinkage of scikit-learn."""
+    held = buckets * FOLDS // BUCKETS == fold
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    train_a, train_b = a[~held], b[~held]
+    covariances = [OAS(assume_centered=True).fit(x).covariance_ for x in (train_a, train_b)]
+    inverse = [np.linalg.inv(scipy.linalg.sqrtm(one)) for one in covariances]
+    u, _, vt = np.linalg.svd(inverse[0] @ train_a.T @ train_b @ inverse[1])
+    scores = a[held] @ inverse[0] @ u, b[held] @ inverse[1] @ vt.T
+    correlations = [
+        (x @ y) / (np.linalg.norm(x) * np.linalg.norm(y)) for x, y in zip(scores[0].T, scores[1].T, strict=False)
+    ]
+    weights = np.linalg.inv(covariances[0]) @ train_a.T @ train_b / len(train_a)
+    left = np.sum((b[held] - a[held] @ weights) ** 2)
+    return np.array(correlations), 1 - left / np.sum(b[held] ** 2)
+
+
+def test_held_out_figures_are_those_of_rows_that_were_not_seen() -> None:
+    a, b = planted(2000, (8, 5))
+    buckets = (np.arange(len(a)) % BUCKETS).astype(np.uint8)
+    figures = shared(a, b).held_out(3)
+    assert figures is not None
+    found = [learned_without_a_fold(a, b, buckets, fold) for fold in range(FOLDS)]
+    np.testing.assert_allclose(figures["canonical_correlation_top"]["folds"], [one[0][0] for one in found], atol=2e-3)
+    np.testing.assert_allclose(figures["linear_r2"][0]["folds"], [one[1] for one in found], atol=2e-3)
+    top = figures["canonical_correlation_top"]
+    assert top["low"] < top["value"] < top["high"] <= 1
+    assert abs(top["chance"]) < 0.1 < top["value"]
+
+
+def test_what_the_fit_makes_of_noise_does_not_hold_out() -> None:
+    rng = np.random.default_rng(0)
+    figures = shared(rng.normal(size=(300, 60)), rng.normal(size=(300, 40))).figures(1)
+    held = figures["held_out"]
+    assert figures["canonical_correlation_top"] > 0.7, "the fit flatters itself"
+    assert abs(held["canonical_correlation_top"]["value"]) < 0.2
+    assert max(one["value"] for one in held["linear_r2"]) < 0.01
+    assert figures["canonical_correlations_significant"] == 0
+    assert figures["canonical_correlation_top"] == pytest.approx(figures["canonical_correlation_top_chance"], abs=0.08)

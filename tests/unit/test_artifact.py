@@ -118,6 +118,8 @@ def test_the_file_says_what_its_page_says(path: Path) -> None:
         "image.weights": ("float64", (0, 0)),
         "image.keep_mean": ("int64", ()),
         "image.renorm": ("int64", ()),
+        "image.variances": ("float64", (8,)),
+        "image.total_variance": ("float64", ()),
     }
     with safe_open(path, framework="numpy") as file:
         header = json.loads(file.metadata()["clear_cli"])

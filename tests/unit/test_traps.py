@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from clear_cli.diagnostics import Shared
 from clear_cli.health import PLACEHOLDER_ROWS, row_hashes
 from clear_cli.moments import CrossMoments
+from clear_cli.pooling import pooled
 from clear_cli.workflow.fitting import Fitted
 from tests.laws.planted import (
     Floats,
@@ -21,6 +21,7 @@ from tests.laws.planted import (
     fit,
     planted,
     random_hashes,
+    shared,
 )
 
 ITEMS = 1000
@@ -80,7 +81,7 @@ def test_columns_of_dust_are_neither_amplified_nor_removed() -> None:
     assert angle(directions[:12], dense_directions(a, b)[0][:, :3]) < 1e-6
     y = fitted.projectors["image"].transform(wide)
     assert np.abs(y[:, 12:]).max() < 2 * np.abs(dust).max()
-    assert max(Shared(wide, b).canonical_correlations()) < 1
+    assert max(shared(wide, b).canonical_correlations()) < 1
 
 
 def test_constant_columns_come_out_as_they_went_in() -> None:
@@ -135,7 +136,8 @@ def test_modalities_without_any_covariance_are_left_as_they_are() -> None:
     a, b = signs[:, 1:9], signs[:, 9:17]
     fitted = fit({"image": a, "text": b})
     assert fitted.warnings == [
-        f'"{name}" shares nothing that stands out from chance: its output equals its input'
+        f'"{name}" shares nothing that stands out from chance, so nothing is removed from it: '
+        "are the rows of the same items in the same order?"
         for name in ("image", "text")
     ]
     for name, x in (("image", a), ("text", b)):
@@ -416,5 +418,5 @@ def test_moments_refuse_rows_that_do_not_fit() -> None:
         CrossMoments(4, 3).update(a, b, random_hashes(4, 0))
     assert str(error.value) == "rows of (5, 4) and (5, 3) with 4 hashes do not fit (4, 3)"
     with pytest.raises(ValueError) as error:
-        CrossMoments(4, 3).merge(CrossMoments(3, 4))
+        pooled(CrossMoments(4, 3), CrossMoments(3, 4))
     assert str(error.value) == "moments of (4, 3) and (3, 4) dimensions cannot be merged"

@@ -1,0 +1,65 @@
+"""How far new items have drifted from those that a projector was fitted on, inside the directions that it removes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clear_cli.norms import ratio, row_norms
+from clear_cli.projector import Projector
+
+Floats = npt.NDArray[np.floating[Any]]
+Figures = dict[str, Any]
+
+
+class Drift:
+    """Mean and variance of rows along the removed directions, beside those of the fit.
+
+    Args:
+        projector: Knows the mean and, where the fit had a sample, the variances of its rows.
+    """
+
+    def __init__(self, projector: Projector) -> None:
+        self._projector = projector
+        self.rows = 0
+        self._sums = np.zeros(projector.rank)
+        self._squares = np.zeros(projector.rank)
+        self._total_sum = np.zeros(projector.dim)
+        self._total_square = 0.0
+
+    def add(self, x: Floats) -> None:
+        """Add usable rows x (n, d)."""
+        working = np.result_type(x, np.float32)
+        centred = np.subtract(x, self._projector.mean.astype(working), dtype=working)
+        scores = (centred @ self._projector.directions[:, : self._projector.rank].astype(working)).astype(np.float64)
+        self.rows += len(x)
+        self._sums += scores.sum(axis=0)
+        self._squares += (scores**2).sum(axis=0)
+        self._total_sum += centred.sum(axis=0, dtype=np.float64)
+        self._total_square += float((row_norms(centred) ** 2).sum())
+
+    def figures(self) -> Figures | None:
+        """What there is to say; None without removed directions, known variances, or at least two rows.
+
+        Returns:
+            `mean_shift` (distance of the means inside the directions, in standard deviations of the fit inside them),
+            `variance_ratio` (variance inside them, new over fitted), `share_inside` (of all variance, `fit` and `new`)
+            and `rows`.
+        """
+        known = self._projector.variances[: self._projector.rank]
+        if not len(known) or self.rows < 2 or not known.sum() > 0:
+            return None
+        n = self.rows
+        inside = float(np.maximum(self._squares - self._sums**2 / n, 0.0).sum()) / (n - 1)
+        total = max(self._total_square - float(self._total_sum @ self._total_sum) / n, 0.0) / (n - 1)
+        return {
+            "rows": n,
+            "mean_shift": float(np.linalg.norm(self._sums / n) / np.sqrt(known.sum())),
+            "variance_ratio": inside / float(known.sum()),
+            "share_inside": {
+                "fit": ratio(float(known.sum()), self._projector.total_variance),
+                "new": ratio(inside, total),
+            },
+        }
