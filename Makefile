@@ -16,7 +16,7 @@ demo: $(READY)  ## Run the main job on sample_data and show what was found.
 test: $(READY)  ## Run the tests, without the slow ones.
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(READY)  ## Run the slow tests; real consumers get environments of their own in .venv-consumers.
+test-slow: $(READY)  ## Run the slow tests; real consumers and peers get environments of their own in .venv-consumers.
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)  ## Check style, format and types.

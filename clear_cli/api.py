@@ -27,6 +27,7 @@ from clear_cli.config import (
     check_choice,
     read_number,
     read_rank,
+    read_share,
     read_strength,
 )
 from clear_cli.disk import output_error
@@ -67,7 +68,8 @@ class Options(TypedDict, total=False):
         keep_mean: Leave the column means as they are.
         renorm: "none", "original" or "unit": the norm that each row is given after the projection.
         scale: "rms" to give all modalities the same root-mean-square row norm, 1 before the projection.
-        winsorise: Share of the rows that the fit takes as they are; those farther out are drawn in. None: all.
+        winsorise: Share of the rows that the fit takes as they are, 0.99 or "99%"; those farther out are drawn in.
+            None: all.
         fit_items: File of the ids to fit on.
         on_invalid: "error" or "keep" for rows with NaN or infinity.
         report: Measure, on a sample and on each row, what the modalities share, before and after. True by default.
@@ -82,7 +84,7 @@ class Options(TypedDict, total=False):
     keep_mean: bool
     renorm: Renorm
     scale: Scale
-    winsorise: float | None
+    winsorise: float | str | None
     fit_items: PathLike | None
     on_invalid: OnInvalid
     report: bool
@@ -289,10 +291,11 @@ def _are_arrays(embeddings: Embeddings) -> bool:
 
 def _options(embeddings: Embeddings, options: Options) -> FitOptions:
     given: dict[str, Any] = {**options}
-    fit_items = given.pop("fit_items", None)
+    fit_items, winsorise = given.pop("fit_items", None), given.pop("winsorise", None)
     return FitOptions(
         rank=PerModality.of(given.pop("rank", None), read_rank, DEFAULT_RANK, embeddings, "rank"),
         strength=PerModality.of(given.pop("strength", None), read_strength, 1.0, embeddings, "strength"),
+        winsorise=None if winsorise is None else read_share(winsorise, "winsorise"),
         fit_items=None if fit_items is None else place(fit_items),
         **given,
     )

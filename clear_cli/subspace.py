@@ -35,7 +35,8 @@ class SharedSubspace:
     Attributes:
         directions: (d, r) orthonormal columns, in descending order of the spectrum.
         spectrum: (r,) singular values, descending: of the cross-covariance itself at two modalities, of the
-            row of normalised blocks at more; canonical correlations where the directions are those of correlation.
+            row of normalised blocks at more; canonical correlations where the directions are those of correlation,
+            of shrunk covariances: of few items the first may exceed 1.
         significance: How far the spectrum stands out from chance; None where that was not asked.
     """
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.consumers import environments
-from tests.consumers.environments import Consumer
+from tests.environments import Script
 
-Find = Callable[[str], Consumer]
+Find = Callable[[str], Script]
 
 
 @pytest.fixture(scope="session")

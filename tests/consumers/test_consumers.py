@@ -14,11 +14,11 @@ import pytest
 
 from tests.conftest import Floats, write_hdf5
 from tests.consumers.containers import Items, assert_projected, clean, items, parquet_table, projected, write_text
-from tests.consumers.environments import Consumer, Sight
+from tests.environments import Script, Sight
 
 pytestmark = pytest.mark.slow
 
-Find = Callable[[str], Consumer]
+Find = Callable[[str], Script]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import Catalogue, planted, write_hdf5, write_npy, write_parquet
-from tests.consumers.environments import environment_of
+from tests.consumers import environments
+from tests.environments import environment_of
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +50,7 @@ else:
 @pytest.fixture(scope="session")
 def store() -> Iterator[tuple[Path, dict[str, str]]]:
     """The interpreter that has a client, and the settings that lead it to an empty store with one bucket."""
-    python = environment_of("remote")
+    python = environment_of(environments.HERE / "requirements/remote.txt")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

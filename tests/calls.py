@@ -1,7 +1,7 @@
-"""Call functions of a consumer's script, in the consumer's own environment: main.py SCRIPT CALLS.
+"""Call functions of a script, in an environment of its own: calls.py SCRIPT CALLS.
 
 CALLS is a JSON list. Each call names a function of the script, its arguments, and the file to keep the answer in:
-the ids, the embeddings, and whatever else the consumer saw.
+the ids, the embeddings, and whatever else the script saw.
 """
 
 from __future__ import annotations
