@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clear_cli.cli import app
 from clear_cli.report.model import Report
 from clear_cli.report.render import html, markdown
 from clear_cli.report.verdict import Advice, Level
@@ -53,8 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "one": ["apply", str(root / "run"), "-m", f"text={text}"],
         "nameless": ["run", *two, "--no-item-ids"],
     }.items():
-        command = [sys.executable, "-m", "clear_cli", *arguments, "--out", str(root / name), "-q"]
-        subprocess.run(command, check=True, capture_output=True)
+        app([*arguments, "--out", str(root / name), "-q"], standalone_mode=False)
     return root
 
 
