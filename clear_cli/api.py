@@ -39,7 +39,7 @@ from clear_cli.machine import Machine, read_size
 from clear_cli.projector import Projector, Renorm
 from clear_cli.rank import DEFAULT_RANK
 from clear_cli.remote import place
-from clear_cli.workflow import usecases
+from clear_cli.workflow import applying, usecases
 from clear_cli.workflow.document import fitted_document
 from clear_cli.workflow.fitting import fit_rows
 from clear_cli.workflow.inspecting import inspect
@@ -207,7 +207,7 @@ def apply(
             raise UsageError(
                 "files are written from a saved projector to a directory", fix="apply(path, {...}, out=...)"
             )
-        return usecases.apply(
+        return applying.apply(
             place(fitted),
             _inputs(embeddings, ids, embedding_column, id_column, name),
             place(out),
@@ -221,7 +221,7 @@ def apply(
         )
     artifact = Artifact(fitted.projectors, {}) if isinstance(fitted, Fit) else read_artifact(place(fitted))
     return {
-        modality: _projected(usecases.limited(artifact, modality, ranks, strengths), x, on_invalid)
+        modality: _projected(applying.limited(artifact, modality, ranks, strengths), x, on_invalid)
         for modality, x in embeddings.items()
     }
 

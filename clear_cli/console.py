@@ -138,7 +138,7 @@ def published_text(value: Mapping[str, Any]) -> str:
         )
         lines.append("")
     lines += _table(
-        ["modality", "rows", "usable", "dim", "rank", "strength", "energy at rank", "variance kept"],
+        ["modality", "rows", "usable", "dim", "rank (significant)", "strength", "energy at rank", "variance kept"],
         [_modality_row(name, one) for name, one in value["modalities"].items()],
     )
     lines.append("")
@@ -170,17 +170,53 @@ def _leftover(figures: Mapping[str, Any]) -> str:
 
 def _modality_row(name: str, one: Mapping[str, Any]) -> list[str]:
     statuses = one.get("rows_by_status")
+    kept = one.get("variance_kept", one.get("variance_kept_sample"))
     unusable = sum(statuses[status] for status in ("missing", "placeholder", "non_finite")) if statuses else None
     return [
         name,
         f"{one['rows']:,}",
         "-" if unusable is None else f"{one['rows'] - unusable:,}",
         str(one["dim"]),
-        str(one["rank"]),
-        "soft" if one["strength"] is None else f"{one['strength']:g}",
+        str(one["rank"]) if one.get("significant_rank") is None else f"{one['rank']} ({one['significant_rank']})",
+        _strength(one),
         f"{one['energy_at_rank']:.0%}",
-        "-" if one.get("variance_kept") is None else f"{one['variance_kept']:.0%}",
+        "-" if kept is None else f"{kept:.0%}",
     ]
+
+
+def merged_text(value: Mapping[str, Any]) -> str:
+    """The summary of merge: what was added up, what is removed, where it is."""
+    lines = _table(
+        ["shared by", "items", "files", "in several files"],
+        [
+            [" + ".join(pair["modalities"]), f"{pair['items']:,}", str(pair["files"]), _overlap(pair["overlap"])]
+            for pair in value["pairs"]
+        ],
+    )
+    lines.append("")
+    lines += _table(
+        ["modality", "rows", "dim", "rank", "strength", "energy at rank"],
+        [
+            [
+                name,
+                f"{one['rows']:,}",
+                str(one["dim"]),
+                str(one["rank"]),
+                _strength(one),
+                f"{one['energy_at_rank']:.0%}",
+            ]
+            for name, one in value["modalities"].items()
+        ],
+    )
+    return "\n".join([*lines, "", *value["outputs"]])
+
+
+def _overlap(overlap: Mapping[str, Any] | None) -> str:
+    return "-" if overlap is None else f"{overlap['shared']:,} of {overlap['sampled']:,} sampled"
+
+
+def _strength(one: Mapping[str, Any]) -> str:
+    return "soft" if one["strength"] is None else f"{one['strength']:g}"
 
 
 def plan_text(value: Mapping[str, Any]) -> str:
@@ -200,6 +236,20 @@ def plan_text(value: Mapping[str, Any]) -> str:
     lines.append(f"memory: {granted:,.0f} MiB granted, about {needed:,.0f} MiB needed, {kept:,.0f} MiB to keep rows in")
     lines.append("would write:")
     return "\n".join(lines + [f"  {path}" for path in value["outputs"]])
+
+
+def gates_text(value: Mapping[str, Any]) -> str:
+    """What became of each gate."""
+    rows = [
+        [
+            one["gate"]["text"],
+            one["place"] or "-",
+            "-" if one["value"] is None else f"{one['value']:.4g}",
+            "passed" if one["passed"] else "FAILED",
+        ]
+        for one in value["gates"]
+    ]
+    return "\n".join(_table(["gate", "of", "value", ""], rows))
 
 
 def inspect_text(value: Mapping[str, Any]) -> str:

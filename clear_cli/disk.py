@@ -7,6 +7,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from threading import Event
 
@@ -16,8 +17,11 @@ from clear_cli.errors import OutputError
 from clear_cli.parallel import background
 
 FIX = "choose another --out"
-FIXES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"free space there, or {FIX}")
-FIXES |= dict.fromkeys((errno.EACCES, errno.EPERM), f"make it writable for this user, or {FIX}")
+_FIXES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space there, or ")
+_FIXES |= dict.fromkeys((errno.EACCES, errno.EPERM), "make it writable for this user, or ")
+MANY = 1000
+"""Files from which on they are settled together."""
+
 UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 """What a file system answers that does not know how."""
 
@@ -40,18 +44,18 @@ def fingerprints(root: Path, *, but: str) -> dict[str, dict[str, int | str]]:
         return dict(zip(names, pool.map(fingerprint, paths), strict=True))
 
 
-def require_free(path: Path, needed: int, *, what: str) -> None:
+def require_free(path: Path, needed: int, *, what: str, fix: str = FIX) -> None:
     """Refuse, with an OutputError that has both numbers, what the disk under a path cannot hold."""
     free = shutil.disk_usage(nearest(path.absolute())).free
     if free < needed:
-        fix, numbers = FIXES[errno.ENOSPC], {"needed": _readable(needed), "free": _readable(free)}
-        raise OutputError(f"not enough free space for {what}", where=path, fix=fix, **numbers)
+        numbers = {"needed": _readable(needed), "free": _readable(free)}
+        raise OutputError(f"not enough free space for {what}", where=path, fix=_FIXES[errno.ENOSPC] + fix, **numbers)
 
 
-def output_error(error: OSError, where: object) -> OutputError:
+def output_error(error: OSError, where: object, fix: str = FIX) -> OutputError:
     """What the operating system refused, as an error that says what to do about it."""
     problem = (os.strerror(error.errno) if error.errno else str(error)).lower()
-    return OutputError(problem, where=where, fix=FIXES.get(error.errno or 0, FIX))
+    return OutputError(problem, where=where, fix=_FIXES.get(error.errno or 0, "") + fix)
 
 
 def nearest(path: Path) -> Path:
@@ -90,10 +94,21 @@ class Settling:
 
     def _work(self) -> None:
         while not self._ended.wait(self.SECONDS):
-            for path in self._folder.rglob("*"):
+            # Of very many files each is small, and asking after all of them costs more than it saves.
+            for path in islice(self._folder.rglob("*"), MANY):
                 with suppress(FileNotFoundError):  # it was there a moment ago
                     if path.is_file():
                         sync(path)
+
+
+def sync_below(folder: Path) -> None:
+    """Wait until everything below a folder is on the disk."""
+    paths = list(islice(folder.rglob("*"), MANY + 1))
+    if len(paths) > MANY:
+        os.sync()  # of everything on the machine, once: quicker than many thousands of files one by one
+        return
+    for path in paths:
+        sync(path)
 
 
 def sync(path: Path) -> None:

@@ -57,3 +57,9 @@ class OutputError(ClearError):
     """The output, or the machine, refuses: no space, no permission, something in the way."""
 
     exit_code = 4
+
+
+class GateError(ClearError):
+    """A figure does not pass a gate; what was written stays."""
+
+    exit_code = 5

@@ -120,41 +120,23 @@ class CrossMoments:
                 self._lower(bucket, side, int(exponents[bucket] - exponents.min()))
         return self
 
-    def merge(self, other: CrossMoments) -> CrossMoments:
-        """The moments of both sets of items (Chan, Golub & LeVeque 1979). Commutative and associative up to rounding.
-
-        Raises:
-            ValueError: The dimensions differ.
-        """
-        if self.dims != other.dims:
-            raise ValueError(f"moments of {self.dims} and {other.dims} dimensions cannot be merged")
-        merged = CrossMoments(*self.dims, len(self.count))
-        mine, theirs = self.settle()._centred(), other.settle()._centred()
-        merged.count = self.count + other.count
-        merged._head = None
-        scales = [int(exponents[0]) for exponents in (self if self.items else other).exponents]
-        for exponents, scale in zip(merged.exponents, scales, strict=True):
-            exponents[:] = scale
-        merged.pilots = tuple(  # type: ignore[assignment]
-            _rounded(_weighted(self.mean(side), self.items, other.mean(side), other.items)) for side in (0, 1)
-        )
-        for bucket, n in enumerate(merged.count):
-            if not n:
-                continue
-            n_mine, n_theirs = self.count[bucket], other.count[bucket]
-            gap = [t[bucket] - m[bucket] for m, t in zip(mine.means, theirs.means, strict=True)]
-            share = n_mine * n_theirs / n
-            product = mine.products[bucket] + theirs.products[bucket] + share * np.outer(*gap)
-            sums = []
-            for side in (0, 1):
-                mean = _weighted(mine.means[side][bucket], n_mine, theirs.means[side][bucket], n_theirs)
-                offset = np.ldexp(mean - merged.pilots[side], scales[side])
-                sums.append(n * offset)
-                square = mine.squares[side][bucket] + theirs.squares[side][bucket] + share * (gap[side] @ gap[side])
-                merged.squares[side][bucket] = np.ldexp(square, 2 * scales[side]) + n * (offset @ offset)
-                merged.sums[side][bucket] = sums[side]
-            merged.products[bucket] = np.ldexp(product, sum(scales)) + np.outer(sums[0], sums[1]) / n
-        return merged
+    @classmethod
+    def of(
+        cls,
+        count: npt.NDArray[np.int64],
+        sums: tuple[Float64, Float64],
+        squares: tuple[Float64, Float64],
+        products: Float64,
+        pilots: tuple[Float64, Float64],
+        exponents: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    ) -> CrossMoments:
+        """Moments that were settled and stored, to which items may be added. Arguments as the attributes."""
+        moments = cls(products.shape[1], products.shape[2], len(count))
+        moments.count, moments.sums, moments.squares = count, sums, squares
+        moments.products, moments.pilots, moments.exponents = products, pilots, exponents
+        if moments.items:
+            moments._head = None
+        return moments
 
     def part(self, buckets: npt.NDArray[np.intp]) -> CrossMoments:
         """The moments of the items in some buckets, all in one bucket."""
@@ -265,25 +247,6 @@ class CrossMoments:
         """The exponent that all buckets have once they are settled."""
         return int(self.exponents[side][0])
 
-    def _centred(self) -> _Centred:
-        """Each bucket about its own mean, in the units of the data."""
-        n = np.maximum(self.count, 1)[:, None]
-        means = tuple(self.pilots[s] + np.ldexp(self.sums[s] / n, -self.scale(s)) for s in (0, 1))
-        squares = tuple(
-            np.ldexp(self.squares[s] - (self.sums[s] ** 2 / n).sum(axis=1), -2 * self.scale(s)) for s in (0, 1)
-        )
-        outer = np.einsum("bi,bj->bij", self.sums[0] / n, self.sums[1])
-        return _Centred(means, squares, np.ldexp(self.products - outer, -self.scale(0) - self.scale(1)))
-
-
-class _Centred:
-    """Buckets about their own means, in the units of the data: what Chan's formula merges."""
-
-    def __init__(self, means: tuple[Float64, ...], squares: tuple[Float64, ...], products: Float64) -> None:
-        self.means = means
-        self.squares = squares
-        self.products = products
-
 
 def buckets_of(hashes: Hashes, buckets: int) -> npt.NDArray[np.uint8]:
     """(n,) the bucket of each hash, of a power of two of them; so that a bucket of few holds whole buckets of many."""
@@ -296,13 +259,6 @@ def _pilot(rows: Floats, working: np.dtype[Any]) -> Float64:
     return pilot
 
 
-def _rounded(pilot: Float64) -> Float64:
-    # For the same reason, whatever precision the next rows have; float64 data may be beyond float32.
-    with np.errstate(over="ignore"):
-        near = pilot.astype(np.float32).astype(np.float64)
-    return np.where(np.isfinite(near), near, pilot)
-
-
 def _exponent(rows: Floats, pilot: Float64) -> int:
     """The scale that brings the rows near 1; 0 where they are near enough for squares and sums to be in range."""
     head = rows.astype(np.float64)
@@ -310,8 +266,3 @@ def _exponent(rows: Floats, pilot: Float64) -> int:
     largest = float(np.abs(head - pilot).max()) or float(np.abs(head).max())
     exponent = -int(np.frexp(largest)[1])
     return exponent if abs(exponent) > 16 else 0
-
-
-def _weighted(a: Float64, n_a: int, b: Float64, n_b: int) -> Float64:
-    mean: Float64 = (a * n_a + b * n_b) / max(n_a + n_b, 1)
-    return mean

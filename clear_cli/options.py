@@ -124,7 +124,26 @@ FitItems = Annotated[
 OnInvalid = Annotated[
     Invalid, typer.Option(help="Rows with NaN or infinity: stop, or leave them out of the fit and pass them through.")
 ]
+MomentsOut = Annotated[
+    Path | None,
+    typer.Option(
+        parser=place,
+        metavar="FILE",
+        help="File to keep what the fit rests on, which merge adds to that of other items.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run, once done.")]
+Gates = Annotated[
+    list[str],
+    typer.Option(
+        "--gate",
+        metavar="CONDITION",
+        help="Exit with 5 unless this holds, as in 'leftover_heldout<=0.1' or 'image.variance_kept>=0.5'. Repeatable.",
+    ),
+]
+Checked = Annotated[
+    Path, typer.Argument(parser=place, metavar="DIR", help="An output directory, or its diagnostics.json.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read headers and ids, say what would be done, write nothing.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for arithmetic. Default: what the machine grants.")]
 Memory = Annotated[
@@ -145,6 +164,12 @@ NoItemIds = Annotated[
 TmpDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for scratch files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
+MomentsFiles = Annotated[
+    list[Path], typer.Argument(parser=place, metavar="MOMENTS", help="Files that fit --moments-out or merge wrote.")
+]
+ProjectorOut = Annotated[
+    Path, typer.Option("--out", "-o", parser=place, metavar="FILE", help="File to write the projector to.")
+]
 Projector = Annotated[
     Path, typer.Argument(parser=place, metavar="PROJECTOR", help="A projector, or the output directory that holds it.")
 ]

@@ -221,11 +221,12 @@ class Projector:
         return before, row_norms(c)
 
     def _norm_factors(self, x: Floats, y: Floats) -> Float64:
-        """(n,) what the rows y are to be multiplied by; 1 where next to nothing is left of a row."""
+        """(n,) what the rows y are to be multiplied by; where next to nothing is left of a row, what x would be."""
         before, after = row_norms(x), row_norms(y)
-        target = before if self.renorm == "original" else np.ones(len(x))
         enough = after > REMAINDER * float(np.finfo(x.dtype).eps) * before
-        factors: Float64 = np.divide(target, after, out=np.ones(len(x)), where=enough & np.isfinite(after))
+        whole = np.where(enough & np.isfinite(after), after, before)
+        target = before if self.renorm == "original" else np.ones(len(x))
+        factors: Float64 = np.divide(target, whole, out=np.ones(len(x)), where=whole > 0)
         return factors
 
     @cached_property

@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from clear_cli.disk import FIX, UNSUPPORTED, Settling, fingerprints, nearest, output_error, sync
+from clear_cli.disk import FIX, UNSUPPORTED, Settling, fingerprints, nearest, output_error, sync, sync_below
 from clear_cli.errors import OutputError, UsageError
 from clear_cli.parallel import background
 from clear_cli.remote import is_remote
@@ -78,8 +78,7 @@ class Publication:
         with _reported(self._out):
             outputs = background(lambda: fingerprints(self.path, but=MANIFEST))
             self._settling.stop()
-            for path in self.path.rglob("*"):
-                sync(path)
+            sync_below(self.path)
             whole, text = manifest_of(manifest, outputs())
             (self.path / MANIFEST).write_bytes(text)
             for path in (self.path / MANIFEST, self.path):
@@ -143,17 +142,19 @@ def recover(out: Path) -> None:
                 _discard(path, _lock(path / "lock", os.O_RDWR | os.O_CREAT), target)
 
 
-def refuse_overlap(out: Path, inputs: Iterable[Path]) -> None:
-    """Refuse, with a UsageError, an output directory that is an input, lies inside one or holds one."""
+def refuse_overlap(
+    out: Path, others: Iterable[Path], *, what: str = "the output", other: str = "an input", fix: str = FIX
+) -> None:
+    """Refuse, with a UsageError, an output that is an input (or another output), lies inside one or holds one."""
     target = _real(out)
-    for path in inputs:
+    for path in others:
         source = _real(path)
         if is_remote(target) != is_remote(source):
             continue
         if target.is_relative_to(source) or source.is_relative_to(target):
             relation = "lies inside" if target.is_relative_to(source) else "holds"
-            problem = f"the output {'is' if target == source else relation} an input"
-            raise UsageError(problem, where=out, fix=FIX, input=path)
+            problem = f"{what} {'is' if target == source else relation} {other}"
+            raise UsageError(problem, where=out, fix=fix, **{other.split()[-1]: path})
 
 
 def _real(path: Path) -> Path:

@@ -73,8 +73,12 @@ class Sample:
         self._put(places, a[newcomers], b[newcomers], hashes[newcomers], contents[newcomers])
 
     def merge(self, other: Sample) -> Sample:
-        """The sample of both sets of items. An item in both counts twice, as it does in the moments."""
-        merged = Sample(*self._sides, min(self.capacity, other.capacity))
+        """The sample of both sets of items. An item in both counts twice, as it does in the moments.
+
+        Rows of two types are kept in the wider one.
+        """
+        a, b = ((dim, np.result_type(one, o)) for (dim, one), (_, o) in zip(self._sides, other._sides, strict=True))
+        merged = Sample(a, b, min(self.capacity, other.capacity))
         for part in (self, other):
             merged.update(*part.rows(), part.hashes, part.contents)
         return merged

@@ -14,7 +14,7 @@ made orthonormal in their order. (The weights W_m l are no directions of the dat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -55,13 +55,15 @@ class Decomposition:
 
     Attributes:
         correlation: Whiten each modality first, so that directions of low variance count as much as those of high.
-        cut: Relative eigenvalue cut of the covariances that are inverted.
+        within: Look only where each modality varies by more than its cut, so that its covariance can be inverted there.
+        cuts: Per modality, the relative eigenvalue cut of its covariance where that is inverted.
         chance: Test what is found against chance.
         parallel: Runs the tests. The result does not depend on it.
     """
 
     correlation: bool = False
-    cut: float = 0.0
+    within: bool = False
+    cuts: Mapping[str, float] = field(default_factory=dict)
     chance: bool = False
     parallel: ParallelMap = map
 
@@ -75,25 +77,24 @@ def shared_subspaces(
         moments: Cross-moments of each pair (a, b) that can be used; each modality may have several partners.
         modalities: All names, which fixes the order of the blocks.
         how: What is decomposed.
-        own: Moments of the modalities by themselves, where they are whitened.
+        own: Moments of the modalities by themselves, where their covariances are inverted.
 
     Returns:
         One subspace per modality. At two modalities column j of both belongs to the same singular value.
 
     Source: Zhan et al. 2026, equations 4 to 6, for the two-modality case.
     """
-    whitened = {name: _whitened(name, own or {}, how.cut) for name in modalities} if how.correlation else {}
+    inverted = how.correlation or how.within
+    spans = {name: _whitened(name, own or {}, how.cuts[name]) for name in modalities} if inverted else {}
+    whitened = spans if how.correlation else {}
     if len(modalities) == 2:
-        ((pair, only),) = moments.items()
-        block = _Block.of(only, chance=how.chance)
-        u, sigma, v, tested = (block.whitened(*(whitened[name] for name in pair)) if whitened else block).decomposed(
-            how
-        )
+        (pair,) = moments
+        u, sigma, v, tested = _block(moments, pair, spans, how).decomposed(how)
         sides = zip(pair, (u, v), strict=True)
         return {name: SharedSubspace(_patterns(side, whitened.get(name)), sigma, tested) for name, side in sides}
     subspaces = {}
     for name in modalities:
-        u, sigma, _, tested = _row_of_blocks(moments, name, modalities, whitened, how).decomposed(how)
+        u, sigma, _, tested = _row_of_blocks(moments, name, modalities, spans, how).decomposed(how)
         subspaces[name] = SharedSubspace(_patterns(u, whitened.get(name)), sigma, tested)
     return subspaces
 
@@ -141,26 +142,43 @@ class _Block:
     def whitened(self, a: Whitening, b: Whitening) -> _Block:
         """W_a^T C W_b."""
         w_a, w_b = a.whitener, b.whitener
+        # The unit may lie outside the range of float32, which what it is whitened to does not.
         draws = (
-            None if self.draws is None else [(w_a.T @ (self.unit * one) @ w_b).astype(np.float32) for one in self.draws]
+            None if self.draws is None else [((self.unit * w_a.T) @ one @ w_b).astype(np.float32) for one in self.draws]
         )
         return _Block(w_a.T @ self.c @ w_b, None if draws is None else np.stack(draws))
+
+    def within(self, a: Whitening, b: Whitening) -> _Block:
+        """What of C lies in the spans of both. The draws stay: what lies outside is too little to matter by chance."""
+        inner = a.vectors.T @ self.c @ b.vectors
+        return _Block(a.vectors @ inner @ b.vectors.T, self.draws, self.unit)
 
     def decomposed(self, how: Decomposition) -> tuple[Float64, Float64, Float64, Significance | None]:
         """U, sigma, V, with the signs that make the largest entry of each column of U positive; tested."""
         u, sigma, v = svd(self.c)
-        signs = np.where(u[np.argmax(np.abs(u), axis=0), np.arange(u.shape[1])] < 0, -1.0, 1.0)
+        # A modality that is constant has no direction at all once it is whitened.
+        signs = np.where(u[np.argmax(np.abs(u), axis=0), np.arange(len(sigma))] < 0, -1.0, 1.0) if len(sigma) else 1.0
         tested = (
             None if self.draws is None else significance(sigma, u, v, self.draws, unit=self.unit, parallel=how.parallel)
         )
         return u * signs, sigma, v * signs, tested
 
 
+def _block(
+    moments: Mapping[Pair, CrossMoments], pair: Pair, spans: Mapping[str, Whitening], how: Decomposition
+) -> _Block:
+    block = _Block.of(moments[pair], chance=how.chance)
+    if not spans:
+        return block
+    a, b = (spans[name] for name in pair)
+    return block.whitened(a, b) if how.correlation else block.within(a, b)
+
+
 def _row_of_blocks(
     moments: Mapping[Pair, CrossMoments],
     name: str,
     modalities: Sequence[str],
-    whitened: Mapping[str, Whitening],
+    spans: Mapping[str, Whitening],
     how: Decomposition,
 ) -> _Block:
     blocks = []
@@ -168,10 +186,8 @@ def _row_of_blocks(
         pair = (name, partner) if (name, partner) in moments else (partner, name)
         if pair not in moments:
             continue
-        block = _Block.of(moments[pair], chance=how.chance)
-        if whitened:
-            block = block.whitened(*(whitened[one] for one in pair))
-        else:
+        block = _block(moments, pair, spans, how)
+        if not how.correlation:
             variance = moments[pair].total_variance(pair.index(partner))
             block = block.times(1 / np.sqrt(variance) if variance else 0.0)
         blocks.append(block if pair[0] == name else block.transposed)

@@ -78,9 +78,9 @@ def oas(s: Float64, items: int) -> Float64:
     return shrunk
 
 
-def rounding(*dtypes: np.dtype[Any]) -> float:
-    """The cut for covariances accumulated from products in the wider of float32 and these types."""
-    return float(np.finfo(np.result_type(np.float32, *dtypes)).eps)
+def rounding(dtype: np.dtype[Any]) -> float:
+    """The cut for a covariance accumulated from products in the wider of float32 and this type."""
+    return float(np.finfo(np.result_type(np.float32, dtype)).eps)
 
 
 def _oas(squares: float, trace: float, dim: int, items: int) -> float:

@@ -19,10 +19,11 @@ from clear_cli.norms import ratio
 from clear_cli.projector import Projector
 from clear_cli.rank import cumulative_energy, numeric_rank
 from clear_cli.subspace import Pair
+from clear_cli.workflow.evidence import Described
 from clear_cli.workflow.heldout import held_out_leftover
 from clear_cli.workflow.projecting import Extreme, Outcome
 from clear_cli.workflow.sampled import add_overlap, sampled
-from clear_cli.workflow.solving import Solution
+from clear_cli.workflow.solving import Solution, root_mean_square
 
 SCHEMA_VERSION = 0
 
@@ -62,7 +63,7 @@ def document(
                 name: modality_figures(sources[name], one, tested.get(name)) for name, one in projectors.items()
             },
             "pairs": pairs or [],
-            "warnings": [*notes, *warnings, *_chance_warnings(projectors, tested)],
+            "warnings": [*notes, *warnings, *chance_warnings(projectors, tested)],
         }
     )
     return known
@@ -73,7 +74,28 @@ def fitted_document(
 ) -> Figures:
     """The document of a fit; parameters as in `pair_figures`."""
     pairs = pair_figures(solution, options, overlap_curve=overlap_curve)
-    return document(sources, solution.projectors, pairs, solution.warnings, solution.significances)
+    found = document(sources, solution.projectors, pairs, solution.warnings, solution.significances)
+    for pair in pairs:
+        for name, kept in zip(pair["modalities"], pair.get("sample", {}).get("variance_kept", ()), strict=False):
+            # Of several pairs the first: their samples differ by the items that one of the partners lacks.
+            found["modalities"][name].setdefault("variance_kept_sample", plain(kept))
+    for name, one in found["modalities"].items():
+        one["row_norm_rms"] = plain(root_mean_square(name, solution.moments))
+    return found
+
+
+def audited(found: Figures, projectors: Mapping[str, Projector]) -> Figures:
+    """The document of a fit whose rows are not written, with the warnings that those would have led to."""
+    modalities = found["modalities"]
+    warnings = [
+        _variance_warning(name, one["variance_kept_sample"])
+        for name, one in modalities.items()
+        if not projectors[name].identity and _hardly_kept(one.get("variance_kept_sample"))
+    ]
+    scales = scale_ratio([one["row_norm_rms"] for one in modalities.values()])
+    if scales and scales > UNEQUAL_SCALES:
+        warnings.append(_scale_warning(scales))
+    return {**found, "warnings": [*found["warnings"], *warnings]}
 
 
 def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: Mapping[str, Projector]) -> Figures:
@@ -90,7 +112,7 @@ def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: M
     return complete
 
 
-def modality_figures(source: Rows, projector: Projector, tested: Significance | None) -> Figures:
+def modality_figures(source: Rows | Described, projector: Projector, tested: Significance | None) -> Figures:
     """One modality: what it is, its spectrum, and what is removed of it."""
     energy = cumulative_energy(projector.spectrum)
     rank = projector.rank
@@ -150,7 +172,8 @@ def _pair(pair: Pair, moments: CrossMoments, a: Projector, b: Projector) -> Figu
     }
 
 
-def _chance_warnings(projectors: Mapping[str, Projector], significances: Mapping[str, Significance]) -> list[str]:
+def chance_warnings(projectors: Mapping[str, Projector], significances: Mapping[str, Significance]) -> list[str]:
+    """A warning for each modality that loses directions though none stands out."""
     return [
         f'nothing that "{name}" shares stands out from chance, and what is removed is noise: '
         "are the rows of the same items in the same order?"
@@ -194,13 +217,13 @@ def _outcome_warnings(
     for name, one in modalities.items():
         changed = not projectors[name].identity
         kept, alone = one.get("variance_kept"), one["rows_without_other_modality"]
-        if changed and kept is not None and kept < 1 - MOST_OF_THE_VARIANCE:
+        if changed and kept is not None and _hardly_kept(kept):
+            warnings.append(_variance_warning(name, kept))
+        if changed and projectors[name].renorm == "none" and "histograms" in one and _unit_norm(one):
             warnings.append(
-                f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
-                "(a lower rank or strength removes less)"
+                f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed '
+                "(--renorm original hides it)"
             )
-        if changed and "histograms" in one and _unit_norm(one):
-            warnings.append(f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed')
         if changed and alone:
             warnings.append(
                 f'{alone:,} rows of "{name}" are the only modality of their item, which loses the shared signal'
@@ -217,12 +240,28 @@ def _outcome_warnings(
         fillers = one["rows_by_status"]["placeholder"]
         if fillers:
             warnings.append(f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, but projected')
-    if scales and scales["before"] and scales["before"] > UNEQUAL_SCALES:
-        warnings.append(
-            f"row norms differ {scales['before']:.0f}-fold between modalities: recommenders that concatenate them "
-            "hear the loudest one only"
-        )
+    # A scale that was asked for has put them right.
+    if scales and scales["before"] and min(scales["before"], scales["after"] or 0.0) > UNEQUAL_SCALES:
+        warnings.append(_scale_warning(scales["before"]))
     return warnings
+
+
+def _hardly_kept(kept: float | None) -> bool:
+    return kept is not None and kept < 1 - MOST_OF_THE_VARIANCE
+
+
+def _variance_warning(name: str, kept: float) -> str:
+    return (
+        f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
+        "(a lower rank or strength removes less)"
+    )
+
+
+def _scale_warning(ratio: float) -> str:
+    return (
+        f"row norms differ {ratio:.0f}-fold between modalities: recommenders that concatenate them "
+        "hear the loudest one only (--scale rms)"
+    )
 
 
 def _drifted(drift: Figures) -> bool:

@@ -25,12 +25,14 @@ class Described:
         dim: Its columns, d.
         dtype: Their type.
         where: What to name in an error.
+        ids: What its items are known by: `string`, `integer`, `text`, or `row` where there are no ids.
     """
 
     rows: int
     dim: int
     dtype: np.dtype[Any]
     where: str
+    ids: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,7 @@ class Evidence:
         samples: The sample of complete items of every pair; none where nothing is to be reported.
         placeholders: Per modality its filler rows (p, d), in its own type.
         own: Of every pair, the moments of each of its modalities by itself; none where no fit needs them.
+        settings: What decided how rows were accumulated, in JSON's types: only of equal settings there is a sum.
     """
 
     modalities: dict[str, Described]
@@ -50,3 +53,4 @@ class Evidence:
     samples: dict[Pair, Sample]
     placeholders: dict[str, Floats]
     own: dict[Pair, tuple[CrossMoments, CrossMoments]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)

@@ -6,7 +6,7 @@ again: a placeholder cannot be told from data before it has been seen to repeat,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
@@ -23,6 +23,7 @@ from clear_cli.embeddings.stream import Aligned
 from clear_cli.errors import DataError
 from clear_cli.health import Mask, Status
 from clear_cli.machine import Machine
+from clear_cli.workflow.evidence import Evidence
 from clear_cli.workflow.reading import Reading
 from clear_cli.workflow.solving import Solution, solve
 
@@ -66,8 +67,22 @@ class Membership:
         return status.astype(np.uint8), alone
 
 
-def fit_rows(sources: Mapping[str, Rows], alignment: Alignment, options: FitOptions, machine: Machine) -> Fitted:
+def fit_rows(
+    sources: Mapping[str, Rows],
+    alignment: Alignment,
+    options: FitOptions,
+    machine: Machine,
+    *,
+    keep: Callable[[Evidence], None] | None = None,
+) -> Fitted:
     """Fit the shared subspace of every modality, and sample what a report needs.
+
+    Args:
+        sources: The modalities.
+        alignment: Which of their rows describe the same item.
+        options: Parameters of the fit.
+        machine: The means to work with.
+        keep: Is given all that was accumulated, also of pairs with too few items to be fitted.
 
     Raises:
         DataError: Rows that are not finite (unless kept), or too few complete items.
@@ -88,7 +103,10 @@ def fit_rows(sources: Mapping[str, Rows], alignment: Alignment, options: FitOpti
             reading = Reading(sources, alignment, options, placeholders, limits)
             again = "with far rows drawn in" if limits else "without placeholders"
             reading.run(aligned, machine, pool, f"fitting again {again}")
-        solution = solve(reading.evidence(), options, parallel=pool.map)
+        evidence = reading.evidence()
+        if keep is not None:
+            keep(evidence)
+        solution = solve(evidence, options, parallel=pool.map)
         unknown = alignment.unknown_fit_items
         warnings = [f"{unknown:,} ids in the list of items to fit on are not known"] if unknown else []
         warnings += solution.warnings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from clear_cli.errors import DataError, UsageError
 from clear_cli.machine import Machine
 from clear_cli.parallel import background
 from clear_cli.publish import Publication, is_current, read_manifest, recover, refuse_overlap
+from clear_cli.publish_file import FilePublication
 from clear_cli.publish_remote import RemotePublication, is_current_remote
 from clear_cli.remote import below, is_remote, reachable, revision
 from clear_cli.workflow.document import plain
@@ -43,12 +45,14 @@ class Published:
         manifest: Its manifest.
         diagnostics: Its diagnostics.
         current: It was up to date, and nothing was done.
+        beside: The file that goes with the output, if any.
     """
 
     out: Path | None
     manifest: dict[str, Any]
     diagnostics: dict[str, Any]
     current: bool = False
+    beside: Path | None = None
 
 
 def open_inputs(inputs: Sequence[Input], machine: Machine) -> dict[str, Source]:
@@ -78,15 +82,20 @@ class Job:
         machine: Machine,
         *,
         others: Sequence[Path | None] = (),
+        beside: FilePublication | None = None,
     ) -> None:
-        self.command, self.overwrite, self.machine = command, overwrite, machine
+        self.command, self.overwrite, self.machine, self._beside = command, overwrite, machine, beside
         self.out = out or Path()
         self.writes_embeddings = command not in ("fit", "diagnose")
         self.names = output_names(inputs)
         given = [path for path in others if path is not None]
-        read = (path for one in inputs for path in (wildcard_root(one.path) or one.path, one.ids) if path is not None)
+        places = [place for one in inputs for place in (wildcard_root(one.path) or one.path, one.ids)]
+        read = [*given, *(place for place in places if place is not None)]
         if out is not None:
-            refuse_overlap(out, [*given, *read])
+            refuse_overlap(out, read)
+        if beside is not None:
+            beside.refuse_overlap([self.out], other="the output directory")
+            beside.refuse_overlap(read)
         self._state = {path: _state(path) for path in given}
         with reachable(", ".join(str(one.path) for one in inputs)):
             self.sources = open_inputs(inputs, machine)
@@ -163,11 +172,11 @@ class Job:
         existing = read_manifest(self.out)
         if existing is not None:
             manifest["inputs"] = self._inputs()
-            if (is_current_remote if remote else is_current)(self.out, manifest):
+            if (is_current_remote if remote else is_current)(self.out, manifest) and self._has_beside(existing):
                 diagnostics = json.loads((self.out / DIAGNOSTICS).read_text(encoding="utf-8"))
-                return Published(self.out, existing, diagnostics, current=True)
+                return Published(self.out, existing, diagnostics, current=True, beside=self._place_beside)
         publication = RemotePublication if remote else Publication
-        with publication(self.out, overwrite=self.overwrite) as staging:
+        with self._beside or nullcontext(), publication(self.out, overwrite=self.overwrite) as staging:
             if self.writes_embeddings and not remote:
                 require_free(self.out, sum(size for size, _ in self._state.values()), what="the output")
             # Hashed while the fit reads the same bytes: the disk is asked once.
@@ -189,7 +198,22 @@ class Job:
                     write_reports(staging.path, diagnostics, manifest)
                 except OSError as error:
                     raise output_error(error, self.out) from error
-            return Published(self.out, staging.publish(manifest), diagnostics)
+            if self._beside is None:
+                return Published(self.out, staging.publish(manifest), diagnostics)
+            # The file comes last: if it is missing, the manifest tells.
+            manifest["moments"] = fingerprint(self._beside.path)
+            published = Published(self.out, staging.publish(manifest), diagnostics, beside=self._place_beside)
+            self._beside.publish()
+            return published
+
+    @property
+    def _place_beside(self) -> Path | None:
+        return None if self._beside is None else self._beside.target
+
+    def _has_beside(self, manifest: dict[str, Any]) -> bool:
+        """Whether the file that goes with an output, if any, is the one that was written with it."""
+        target = self._place_beside
+        return target is None or (target.is_file() and fingerprint(target) == manifest.get("moments"))
 
     def _inputs(self) -> dict[str, Any]:
         """Per modality, its name in the output and the fingerprints of its files, by their own names."""

@@ -18,6 +18,7 @@ from clear_cli.embeddings.stream import PARTITION_BYTES, SCATTER_BYTES, reordere
 from clear_cli.errors import UsageError
 from clear_cli.moments import bucket_count
 from clear_cli.sample import sample_items
+from clear_cli.shared import BUCKETS
 from clear_cli.workflow.evidence import FOLDS
 
 INTERPRETER_BYTES = 200 << 20
@@ -116,8 +117,11 @@ def _pair_bytes(a: Rows, b: Rows, options: FitOptions) -> int:
         moments += sum(FOLDS * (8 * one.dim**2 + 2 * BUFFER_ROWS * one.dim * working) for one in (a, b))
     sampled = options.report or options.winsorise
     sample = min(sample_items(*shapes), a.rows, b.rows) * row_bytes if sampled else 0
-    # Before and after at once, and the covariances of each.
-    return moments + 2 * sample + (4 * 8 * (a.dim + b.dim) ** 2 if options.report else 0)
+    if not options.report:
+        return moments + sample
+    # The sample before and after; products of it by bucket and by fold; covariances and what is made of them.
+    squares = a.dim**2 + b.dim**2
+    return moments + 2 * sample + 8 * (BUCKETS * a.dim * b.dim + (FOLDS + 8) * squares)
 
 
 def _writing_bytes(source: Rows) -> int:

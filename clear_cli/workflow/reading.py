@@ -93,14 +93,15 @@ class Reading:
     def evidence(self) -> Evidence:
         """What was accumulated, without the sources."""
         described = {
-            name: Described(source.rows, source.dim, source.dtype, str(source.path))
+            name: Described(source.rows, source.dim, source.dtype, str(source.path), source.id_kind)
             for name, source in self.sources.items()
         }
         fillers = {name: [found[key] for key in sorted(found)] for name, found in self.fillers.items()}
         placeholders = {
             name: np.array(fillers[name], one.dtype).reshape(-1, one.dim) for name, one in described.items()
         }
-        return Evidence(described, self.moments, self.samples, placeholders, self.own)
+        settings = {"winsorise": self.options.winsorise, "grouped": self.alignment.groups is not None}
+        return Evidence(described, self.moments, self.samples, placeholders, self.own, settings)
 
     def winsorising(self, share: float) -> dict[str, Limit]:
         """Per modality, the limit that this share of the sampled rows keeps."""

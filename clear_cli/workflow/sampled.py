@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,8 @@ from clear_cli.shared import BUCKETS, Shared
 from clear_cli.subspace import Pair
 from clear_cli.workflow.evidence import FOLDS
 
+Covariances = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -34,27 +35,27 @@ class Measured:
     """
 
     leftover: float | None
-    covariances: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+    covariances: Covariances
     figures: Figures
 
 
 def sampled(sample: Sample, pair: Pair, a: Projector, b: Projector) -> Measured:
-    """Measure a pair before and after."""
+    """Measure a pair before and after.
+
+    One after the other, on one thread: the second moments of both at once would be the largest thing in memory, and the
+    other thread has embeddings to write.
+    """
     before = sample.rows()
-    after = (a.transform(before[0]), b.transform(before[1]))
     buckets = buckets_of(sample.contents, BUCKETS)
     rank = max(a.rank, b.rank)
-
-    def measure(rows: tuple[Floats, Floats]) -> tuple[Shared, Figures, Figures]:
-        shared = Shared(*rows, buckets, FOLDS)
-        return shared, shared.figures(rank), neighbour_overlap(*rows)
-
-    # Before and after are independent of each other, and each is computed on one thread: same bits everywhere.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
-        (shared, first, near), (shared_after, then, near_after) = pool.map(measure, (before, after))
-    covariances = (shared.s_a, shared.s_b)
+    with threadpool_limits(1, user_api="blas"):
+        first, covariances = _measured(before, buckets, rank)
+        after = (a.transform(before[0]), b.transform(before[1]))
+        then, _ = _measured(after, buckets, rank)
+    norms = (first.pop("shared_norm"), then.pop("shared_norm"))
+    near, near_after = first.pop("neighbour_overlap"), then.pop("neighbour_overlap")
     figures = {
-        "items": shared.items,
+        "items": len(before[0]),
         **{key: {"before": first[key], "after": then[key]} for key in first},
         "neighbour_overlap": {
             "before": near["jaccard"],
@@ -68,8 +69,17 @@ def sampled(sample: Sample, pair: Pair, a: Projector, b: Projector) -> Measured:
             name: scatter(x, y, projector) for name, x, y, projector in zip(pair, before, after, (a, b), strict=True)
         },
     }
-    left = ratio(shared_after.shared_norm, shared.shared_norm * a.scale * b.scale)
-    return Measured(left, covariances, figures)
+    return Measured(ratio(norms[1], norms[0] * a.scale * b.scale), covariances, figures)
+
+
+def _measured(rows: tuple[Floats, Floats], buckets: npt.NDArray[np.uint8], rank: int) -> tuple[Figures, Covariances]:
+    shared = Shared(*rows, buckets, FOLDS)
+    figures = {
+        **shared.figures(rank),
+        "shared_norm": shared.shared_norm,
+        "neighbour_overlap": neighbour_overlap(*rows),
+    }
+    return figures, (shared.s_a, shared.s_b)
 
 
 def add_overlap(points: Sequence[dict[str, Any]], sample: Sample, a: Projector, b: Projector) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,6 +50,16 @@ class Solution:
         """Of the same pairs; none where nothing is to be reported."""
         return self.evidence.samples
 
+    @property
+    def provenance(self) -> dict[str, dict[str, int | str]]:
+        """What to remember of the evidence beside the projectors."""
+        modalities = self.evidence.modalities
+        return {
+            "complete_items": {"|".join(pair): moments.items for pair, moments in self.moments.items()},
+            "rows": {name: one.rows for name, one in modalities.items()},
+            "dtype": {name: one.dtype.name for name, one in modalities.items()},
+        }
+
 
 def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = map) -> Solution:
     """Decompose the shared subspace of every modality and choose its rank.
@@ -67,21 +77,19 @@ def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = ma
     evidence = _enough(evidence, warnings)
     how = _decomposition(evidence, options, chance=options.tested, parallel=parallel)
     subspaces = shared_subspaces(evidence.moments, list(evidence.modalities), how, evidence.own)
+    ranks = _ranks(subspaces, options, warnings)
     projectors = {}
     for name, subspace in subspaces.items():
-        kept = min(options.max_rank, subspace.dim - 1, len(subspace.spectrum))
-        rule = options.rank[name]
-        rank = rule.choose(subspace.spectrum, subspace.significance, dim=subspace.dim, kept=kept)
-        _warn_rank(name, rank, subspace, rule, warnings)
+        kept = _kept(subspace, options)
         directions = np.ascontiguousarray(subspace.directions[:, :kept])
         projectors[name] = Projector(
             modality=name,
             mean=_mean(name, evidence.moments),
             directions=directions,
             spectrum=subspace.spectrum,
-            rank=rank,
-            strength=_strength(name, [one for one in subspaces if one != name], subspace, options)[:kept],
-            scale=1 / (_root_mean_square(name, evidence.moments) or 1.0) if options.scale == "rms" else 1.0,
+            rank=ranks[name],
+            strength=_strength(name, subspace, ranks, options)[:kept],
+            scale=1 / (root_mean_square(name, evidence.moments) or 1.0) if options.scale == "rms" else 1.0,
             placeholders=evidence.placeholders[name],
             weights=_weights(name, directions, evidence, how) if options.removal == "oblique" else np.empty((0, 0)),
             keep_mean=options.keep_mean,
@@ -115,13 +123,29 @@ def refitted(projectors: Mapping[str, Projector], evidence: Evidence, options: F
 def _decomposition(
     evidence: Evidence, options: FitOptions, *, chance: bool, parallel: ParallelMap = map
 ) -> Decomposition:
-    cut = rounding(*(one.dtype for one in evidence.modalities.values()))
-    return Decomposition(options.directions == "correlation", cut, chance, parallel)
+    return Decomposition(
+        correlation=options.directions == "correlation",
+        within=options.removal == "oblique",
+        cuts={name: rounding(one.dtype) for name, one in evidence.modalities.items()},
+        chance=chance,
+        parallel=parallel,
+    )
 
 
-def _strength(
-    name: str, others: Sequence[str], subspace: SharedSubspace, options: FitOptions
-) -> npt.NDArray[np.float64]:
+def _kept(subspace: SharedSubspace, options: FitOptions) -> int:
+    return min(options.max_rank, subspace.dim - 1, len(subspace.spectrum))
+
+
+def _ranks(subspaces: Mapping[str, SharedSubspace], options: FitOptions, warnings: list[str]) -> dict[str, int]:
+    ranks = {}
+    for name, one in subspaces.items():
+        rule = options.rank[name]
+        ranks[name] = rule.choose(one.spectrum, one.significance, dim=one.dim, kept=_kept(one, options))
+        _warn_rank(name, ranks[name], one, rule, warnings)
+    return ranks
+
+
+def _strength(name: str, subspace: SharedSubspace, ranks: Mapping[str, int], options: FitOptions) -> Float64:
     """(r,) the strength of each direction.
 
     The soft one shrinks sigma_j just to its chance level tau_j: where the partner does the same, a root of it falls to
@@ -131,17 +155,24 @@ def _strength(
     if own != "soft":
         return np.full(len(spectrum), own)
     assert subspace.significance is not None
-    partners = [options.strength[other] for other in others]
-    left = 1.0 if "soft" in partners else 1.0 - max((float(one) for one in partners), default=0.0)
-    share = np.divide(
-        subspace.significance.high, left * spectrum, out=np.ones(len(spectrum)), where=left * spectrum > 0
-    )
+    j = np.arange(len(spectrum))
+    soft, taken = np.zeros(len(spectrum), bool), np.zeros(len(spectrum))
+    for partner in ranks.keys() - {name}:
+        # Directions beyond the rank of this side matter once both ranks are raised.
+        removed = (j < ranks[partner]) | (j >= ranks[name])
+        strength = options.strength[partner]
+        if strength == "soft":
+            soft |= removed
+        else:
+            taken = np.maximum(taken, strength * removed)
+    left = np.where(soft, 1.0, 1.0 - taken) * spectrum
+    share = np.divide(subspace.significance.high, left, out=np.ones(len(spectrum)), where=left > 0)
     share = np.minimum(share, 1.0)
-    return 1.0 - (np.sqrt(share) if "soft" in partners else share)
+    return 1.0 - np.where(soft, np.sqrt(share), share)
 
 
 def _weights(name: str, directions: Float64, evidence: Evidence, how: Decomposition) -> Float64:
-    return whitening(own_covariance(name, evidence.own), cut=how.cut).solve(directions)
+    return whitening(own_covariance(name, evidence.own), cut=how.cuts[name]).solve(directions)
 
 
 def _variances(name: str, directions: Float64, samples: Mapping[Pair, Sample]) -> Float64:
@@ -164,7 +195,7 @@ def _total_variance(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
     return float(np.average([variance for _, variance in parts], weights=[n for n, _ in parts]))
 
 
-def _root_mean_square(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
+def root_mean_square(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
     """The root-mean-square row norm of a modality over the complete items of its pairs."""
     squares, items = 0.0, 0
     for pair, one in moments.items():
@@ -175,7 +206,7 @@ def _root_mean_square(name: str, moments: Mapping[Pair, CrossMoments]) -> float:
     return float(np.sqrt(squares / max(items, 1)))
 
 
-def _mean(name: str, moments: Mapping[Pair, CrossMoments]) -> npt.NDArray[np.float64]:
+def _mean(name: str, moments: Mapping[Pair, CrossMoments]) -> Float64:
     """The mean over the complete items of all pairs of a modality, each pair weighted by its items."""
     parts = [(pair.items, pair.mean(names.index(name))) for names, pair in moments.items() if name in names]
     return np.average([mean for _, mean in parts], axis=0, weights=[n for n, _ in parts])

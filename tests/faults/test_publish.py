@@ -600,3 +600,18 @@ if __name__ == "__main__":
     scenarios = ("first", "exchange", "two renames")
     kills_by_scenario = {name: list(kill_at_every_step(name, folder / name)) for name in scenarios}
     print(json.dumps(kills_by_scenario))  # noqa: T201
+
+
+def test_a_folder_of_very_many_files_is_settled_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(disk, "sync", calls.append)
+    monkeypatch.setattr(os, "sync", lambda: calls.append("all"))
+    monkeypatch.setattr(disk, "MANY", 3)
+    for i in range(3):
+        (tmp_path / f"{i}.npy").touch()
+    disk.sync_below(tmp_path)
+    assert sorted(path.name for path in calls) == ["0.npy", "1.npy", "2.npy"]
+    calls.clear()
+    (tmp_path / "3.npy").touch()
+    disk.sync_below(tmp_path)
+    assert calls == ["all"]

@@ -60,6 +60,7 @@ def fit(
     strength: Any = 1.0,
     threads: int = 1,
     tmp_dir: Path | None = None,
+    keep: Any = None,
     **options: Any,
 ) -> Fitted:
     """Fit arrays, as `clear_cli.fit` does, with everything that was found."""
@@ -71,7 +72,7 @@ def fit(
         **options,
     )
     machine = Machine(threads=threads) if tmp_dir is None else Machine(threads=threads, tmp_dir=tmp_dir)
-    return fit_rows(sources, align(sources, fit_items), parameters, machine)
+    return fit_rows(sources, align(sources, fit_items), parameters, machine, keep=keep)
 
 
 def accumulated(a: Floats, b: Floats, hashes: Hashes, *, batch: int | None = None) -> CrossMoments:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from clear_cli.health import mix, pair_hashes, row_hashes
 from clear_cli.moments import CrossMoments, bucket_count
+from clear_cli.pooling import pooled
 from tests.laws.planted import Floats, accumulated, dense_covariance, planted, random_hashes
 
 seeds = st.integers(0, 2**32 - 1)
@@ -92,7 +93,7 @@ def test_each_bucket_holds_the_items_of_its_hashes(seed: int, rows: int, dims: t
 
 @given(shards(), shards())
 def test_merging_is_accumulating(first: Any, second: Any) -> None:
-    merged = accumulated(*first).merge(accumulated(*second))
+    merged = pooled(accumulated(*first), accumulated(*second))
     together = accumulated(*map(np.concatenate, zip(first, second, strict=True)))
     assert_same(merged, together, 1e-10)
 
@@ -100,18 +101,18 @@ def test_merging_is_accumulating(first: Any, second: Any) -> None:
 @given(shards(), shards())
 def test_merging_is_commutative(first: Any, second: Any) -> None:
     one, other = accumulated(*first), accumulated(*second)
-    assert_same(one.merge(other), other.merge(one), 1e-10)
+    assert_same(pooled(one, other), pooled(other, one), 1e-10)
 
 
 @given(shards(), shards(), shards())
 def test_merging_is_associative(first: Any, second: Any, third: Any) -> None:
     a, b, c = accumulated(*first), accumulated(*second), accumulated(*third)
-    assert_same(a.merge(b).merge(c), a.merge(b.merge(c)), 1e-10)
+    assert_same(pooled(pooled(a, b), c), pooled(a, pooled(b, c)), 1e-10)
 
 
 @given(shards(scales=(1e-30, 1.0, 1e30)), shards(scales=(1e-30, 1.0, 1e30)))
 def test_merging_shards_of_any_scale_is_accumulating_them(first: Any, second: Any) -> None:
-    merged = accumulated(*first).merge(accumulated(*second))
+    merged = pooled(accumulated(*first), accumulated(*second))
     together = accumulated(*map(np.concatenate, zip(first, second, strict=True)))
     assert_same(merged, together, 1e-10)
 
@@ -119,21 +120,21 @@ def test_merging_shards_of_any_scale_is_accumulating_them(first: Any, second: An
 @given(shards())
 def test_merging_with_nothing_changes_nothing(shard: Any) -> None:
     moments, nothing = accumulated(*shard), CrossMoments(*DIMS)
-    assert_same(moments.merge(nothing), moments, 1e-12)
-    assert_same(nothing.merge(moments), moments, 1e-12)
+    assert_same(pooled(moments, nothing), moments, 1e-12)
+    assert_same(pooled(nothing, moments), moments, 1e-12)
 
 
 @given(shards(), shards())
 def test_merging_leaves_both_parts_as_they_were(first: Any, second: Any) -> None:
     one, other = accumulated(*first), accumulated(*second)
     before = [one.cross_covariance().tobytes(), other.cross_covariance().tobytes(), one.items, other.items]
-    one.merge(other)
+    pooled(one, other)
     assert [one.cross_covariance().tobytes(), other.cross_covariance().tobytes(), one.items, other.items] == before
 
 
 @given(shards(), shards(), shards())
 def test_accumulation_goes_on_after_a_merge(first: Any, second: Any, third: Any) -> None:
-    continued = accumulated(*first).merge(accumulated(*second))
+    continued = pooled(accumulated(*first), accumulated(*second))
     continued.update(*third)
     together = accumulated(*map(np.concatenate, zip(first, second, third, strict=True)))
     assert_same(continued, together, 1e-10)
@@ -144,7 +145,7 @@ def test_accumulation_goes_on_after_a_merge_with_nothing(scale: float) -> None:
     a, b = planted(100, DIMS, dtype=np.float32, scale=scale)
     hashes = random_hashes(100, 0)
     nothing = CrossMoments(*DIMS)
-    continued = nothing.merge(accumulated(a[:50], b[:50], hashes[:50]))
+    continued = pooled(nothing, accumulated(a[:50], b[:50], hashes[:50]))
     continued.update(a[50:], b[50:], hashes[50:])
     assert_same(continued, accumulated(a, b, hashes), 1e-5)
 
@@ -154,7 +155,7 @@ def test_merging_float32_shards_costs_no_precision(seed: int, cut: int, offset: 
     a, b = planted(200, DIMS, seed=seed, dtype=np.float32, offset=offset)
     hashes = random_hashes(200, seed)
     head, tail = slice(0, cut), slice(cut, None)
-    merged = accumulated(a[head], b[head], hashes[head]).merge(accumulated(a[tail], b[tail], hashes[tail]))
+    merged = pooled(accumulated(a[head], b[head], hashes[head]), accumulated(a[tail], b[tail], hashes[tail]))
     assert np.abs(merged.cross_covariance() - dense_covariance(a, b)).max() < 1e-5
 
 

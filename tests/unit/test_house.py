@@ -15,15 +15,27 @@ ROOT = Path(clear_cli.__file__).parent
 
 # Lower floors know nothing of higher ones; within a floor modules may know each other.
 FLOORS = [
-    {"errors"},
+    {"errors", "glossary"},
     {"norms", "winsor", "health", "buffers", "moments", "sample", "chance", "whitening"}
-    | {"rank", "subspace", "projector", "diagnostics", "impact", "spread", "shared", "curve", "drift"},
-    {"config", "disk", "machine", "parallel", "publish", "publish_remote", "remote"},
+    | {
+        "rank",
+        "subspace",
+        "projector",
+        "diagnostics",
+        "impact",
+        "spread",
+        "shared",
+        "curve",
+        "drift",
+        "gates",
+        "pooling",
+    },
+    {"config", "disk", "machine", "parallel", "publish", "publish_file", "publish_remote", "remote"},
     {"embeddings", "artifact"},
     {"report"},
     {"workflow"},
-    {"api"},
-    {"console", "options"},
+    {"api", "estimator"},
+    {"console", "options", "arguments"},
     {"cli"},
     {"__main__"},
 ]

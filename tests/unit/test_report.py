@@ -1,4 +1,4 @@
-"""The report: what it says of planted data, that it needs and gives away nothing, and that anything can be reported."""
+"""The report: what it says of planted data, that it gives away nothing, and that it can be made of anything."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import scipy.linalg
 
 from clear_cli.health import PLACEHOLDER_ROWS, row_hashes
 from clear_cli.moments import CrossMoments
+from clear_cli.pooling import pooled
 from clear_cli.workflow.fitting import Fitted
 from tests.laws.planted import (
     Floats,
@@ -417,5 +418,5 @@ def test_moments_refuse_rows_that_do_not_fit() -> None:
         CrossMoments(4, 3).update(a, b, random_hashes(4, 0))
     assert str(error.value) == "rows of (5, 4) and (5, 3) with 4 hashes do not fit (4, 3)"
     with pytest.raises(ValueError) as error:
-        CrossMoments(4, 3).merge(CrossMoments(3, 4))
+        pooled(CrossMoments(4, 3), CrossMoments(3, 4))
     assert str(error.value) == "moments of (4, 3) and (3, 4) dimensions cannot be merged"

@@ -1,0 +1,78 @@
+"""Gates hold where they hold for every pair and modality, and what is not known does not pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clear_cli import glossary
+from clear_cli.errors import UsageError
+from clear_cli.gates import METRICS, MODALITY_METRICS, PAIR_METRICS, Gate, judge
+
+
+def pair(a: str, b: str, leftover: float | None) -> dict[str, Any]:
+    return {"modalities": [a, b], "items": 400, "leftover": {"held_out": {"value": leftover}}}
+
+
+DOCUMENT: dict[str, Any] = {
+    "pairs": [pair("image", "text", 0.05), pair("image", "audio", 0.2)],
+    "modalities": {"image": {"variance_kept": 0.6}, "text": {"variance_kept": 0.9}, "audio": {}},
+    "warnings": ["one"],
+    "scale_ratio": None,
+}
+
+
+def passed(text: str) -> dict[str, bool]:
+    return {verdict.place: verdict.passed for verdict in judge([Gate.parse(text)], DOCUMENT)}
+
+
+def test_a_gate_is_about_every_pair() -> None:
+    assert passed("leftover_heldout<=0.1") == {"image+text": True, "image+audio": False}
+    assert passed("complete_items >= 400") == {"image+text": True, "image+audio": True}
+
+
+def test_a_gate_may_be_about_one() -> None:
+    assert passed("image+text.leftover_heldout<0.1") == {"image+text": True}
+    assert passed("text.variance_kept>90%") == {"text": False}
+    with pytest.raises(UsageError, match="is about nothing here"):
+        passed("video.variance_kept>0.5")
+
+
+@pytest.mark.parametrize("text", ["audio.variance_kept>=0", "rv<=1", "scale_ratio<10"])
+def test_what_was_not_computed_fails(text: str) -> None:
+    assert not any(passed(text).values())
+
+
+def test_a_gate_on_nothing_fails() -> None:
+    (verdict,) = judge([Gate.parse("leftover_heldout<=1")], {**DOCUMENT, "pairs": []})
+    assert not verdict.passed
+    assert str(verdict) == "leftover_heldout<=1: not computed"
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [("warnings==1", True), ("warnings<1", False), ("warnings>0", True), ("warnings>=2", False), ("warnings<=1", True)],
+)
+def test_each_sign_means_what_it_says(text: str, holds: bool) -> None:
+    assert passed(text) == {"": holds}
+
+
+@pytest.mark.parametrize("text", ["", "rv", "rv<", "rv=1", "rv<=nan", "<=1", "rv<=x", "rv<=1 2"])
+def test_what_is_no_gate(text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Gate.parse(text)
+    assert str(error.value) == f"\"{text}\" is not a gate\n  in: --gate\n  fix: --gate 'leftover_heldout<=0.1'"
+
+
+def test_an_unknown_metric_lists_those_that_are_known() -> None:
+    with pytest.raises(UsageError) as error:
+        Gate.parse("leftover_held_out<=0.1")
+    assert f"metrics: {', '.join(METRICS)}" in str(error.value)
+    assert str(error.value).endswith("fix: --gate 'leftover_heldout<=0.1'")
+
+
+def test_every_metric_is_a_figure_of_the_document() -> None:
+    known = glossary.paths()
+    assert {f"pairs[].{path}" for path in PAIR_METRICS.values()} <= set(known)
+    assert {f"modalities.*.{path}" for path in MODALITY_METRICS.values()} <= set(known)
