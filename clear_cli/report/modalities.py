@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from clear_cli.report.pairs import Change, Document, Number, number_of, numbers_of
 
+LONGEST = 80
+"""Characters shown of an item id."""
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -115,4 +118,7 @@ def _drift(found: Document | None) -> Drift | None:
 
 def _item(found: Document, item_ids: bool) -> Item:
     named = item_ids and found.get("item_id") is not None
-    return Item(str(found["item_id"]) if named else None, int(found["row"]), number_of(found.get("removed")))
+    text = str(found["item_id"]) if named else None
+    if text is not None and len(text) > LONGEST:
+        text = text[:LONGEST] + "…"
+    return Item(text, int(found["row"]), number_of(found.get("removed")))

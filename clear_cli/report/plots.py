@@ -237,10 +237,11 @@ def _overlap(figure: Figure, values: tuple[tuple[str, float | None], ...]) -> No
 
 def _norms(figure: Figure, found: Histogram) -> None:
     axes = _axes(figure, 44, WIDTH - 18)
-    edges = np.array(found.edges)
+    edges = np.log10(found.edges)  # of any range, where a logarithmic axis would overflow
     axes.stairs(found.before, edges, color=BEFORE, fill=True, alpha=0.35)
     axes.stairs(found.after, edges, color=AFTER, linewidth=1.8)
-    _logarithmic(axes.xaxis, sorted({edges[0], edges[len(edges) // 2], edges[-1]}))
+    ticks = sorted({0, len(edges) // 2, len(edges) - 1})
+    axes.set_xticks(edges[ticks], [f"{found.edges[i]:.3g}" for i in ticks])
     axes.set_xlim(edges[0], edges[-1])
     axes.set_xlabel("norm of a row")
     _counted(axes, max(*found.before, *found.after))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,8 @@ from clear_cli.report.pairs import Pair
 from clear_cli.report.pictures import Picture
 
 TEMPLATES = Path(__file__).parent / "templates"
-DRAWN = 6
-"""Pairs, and modalities, with pictures: those beyond have their figures in tables, so that a page stays small."""
+DRAWN, DRAWN_OF_MORE = 6, 4
+"""Pairs, modalities and spectra with pictures, and of more than that: a page stays small, others have tables."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,20 @@ class Drawn:
 
 def html(report: Report) -> str:
     """The report as a page that loads nothing and runs nothing."""
-    spectra = pictures.spectra(report.modalities)
+    shown = DRAWN if len(report.pairs) <= DRAWN else DRAWN_OF_MORE
+    spectra = pictures.spectra(report.modalities)[:shown]
     drawn = [(one.title, two) for i, one in enumerate(spectra) for two in _drawn(pictures.of_spectrum(one), f"s{i}")]
     return _template("report.html.j2").render(
         report=report,
+        shown=shown,
         spectra=spectra,
         spectrum_pictures=sorted(drawn, key=lambda one: one[1].picture.kind == "energy"),  # those of a kind together
         pairs=[
-            (pair, found, _drawn(_of_pair(report, pair), f"p{i}") if i < DRAWN else [])
+            (pair, found, _drawn(_of_pair(report, pair), f"p{i}") if i < shown else [])
             for i, (pair, found) in enumerate(zip(report.pairs, report.verdicts, strict=True))
         ],
         modalities=[
-            (one, _drawn(pictures.of_modality(one), f"m{i}") if i < DRAWN else [])
+            (one, _drawn(pictures.of_modality(one), f"m{i}") if i < shown else [])
             for i, one in enumerate(report.modalities)
         ],
     )
@@ -60,10 +64,23 @@ def _of_pair(report: Report, pair: Pair) -> Iterable[Picture]:
 
 
 def _drawn(found: Iterable[Picture], key: str) -> list[Drawn]:
-    from clear_cli.report.plots import drawn  # slow to import, and Markdown does without
+    with _silenced("matplotlib"):
+        from clear_cli.report.plots import drawn  # slow to import, and Markdown does without
 
-    # Matplotlib escapes the text inside.
-    return [Drawn(one, Markup(drawn(one, f"{key}-{one.kind}"))) for one in found]
+        # Matplotlib escapes the text inside.
+        return [Drawn(one, Markup(drawn(one, f"{key}-{one.kind}"))) for one in found]
+
+
+@contextmanager
+def _silenced(library: str) -> Iterator[None]:
+    """Without the log of a library, which tells of its caches and fonts."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _template(name: str) -> Template:

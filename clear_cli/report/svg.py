@@ -6,7 +6,6 @@ pyplot, which would keep them, and the same data gives the same bytes.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from io import StringIO
@@ -15,8 +14,6 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-
-logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches, which are nobody's business
 
 WIDTH, HEIGHT, DPI = 340, 224, 72
 

@@ -25,7 +25,7 @@ def percent(value: float | None) -> str:
         return MISSING
     if 0 < value < 0.005:
         return "< 1%"
-    return "> 99%" if 0.995 < value < 1 else _signed(f"{value:.0%}")
+    return "> 99%" if 0.995 < value < 1 else _signed(f"{round(100 * value) or 0:,}%")
 
 
 def count(value: float | None) -> str:
