@@ -27,6 +27,8 @@ Figures = dict[str, Any]
 BUCKETS = 32
 MAX_CORRELATIONS = 64
 ROUNDINGS = 4.0
+VARYING = 1e-9
+"""Variance on a fold of a variate that has 1 where it was learned, from which on it is one."""
 
 
 class Shared:
@@ -144,9 +146,11 @@ class Shared:
             _solve(l_a, u[:, :MAX_CORRELATIONS], transposed=True),
             _solve(l_b, v[:, :MAX_CORRELATIONS], transposed=True),
         )
-        correlations = _column_products(w, c @ v) / np.sqrt(
-            np.maximum(_column_products(w, s_a @ w) * _column_products(v, s_b @ v), np.finfo(np.float64).tiny)
-        )
+        # Variates that are constant on the fold, as those of removed directions are, correlate with nothing.
+        spread_a, spread_b = _column_products(w, s_a @ w), _column_products(v, s_b @ v)
+        varying = (spread_a > VARYING) & (spread_b > VARYING)
+        scales = np.sqrt(np.where(varying, spread_a * spread_b, 1.0))
+        correlations = np.where(varying, np.clip(_column_products(w, c @ v) / scales, -1.0, 1.0), 0.0)
         forward, backward = _solve(l_a, half_a, transposed=True), _solve(l_b, half_b, transposed=True)
         return {
             "correlations": correlations,

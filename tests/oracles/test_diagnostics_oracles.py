@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score
 from clear_cli.diagnostics import neighbour_overlap
 from clear_cli.shared import BUCKETS, Shared
 from clear_cli.workflow.evidence import FOLDS
-from tests.laws.planted import Floats, dense_covariance, planted, shared
+from tests.laws.planted import Floats, dense_covariance, fit, planted, shared
 
 CASES: dict[str, dict[str, Any]] = {
     "float64": {},
@@ -256,3 +256,12 @@ def test_what_the_fit_makes_of_noise_does_not_hold_out() -> None:
     assert max(one["value"] for one in held["linear_r2"]) < 0.01
     assert figures["canonical_correlations_significant"] == 0
     assert figures["canonical_correlation_top"] == pytest.approx(figures["canonical_correlation_top_chance"], abs=0.08)
+
+
+def test_directions_that_are_gone_correlate_with_nothing_on_other_items() -> None:
+    a, b = planted(900, (12, 8))
+    fitted = fit({"image": a, "text": b}, rank=7)
+    held = shared(*(fitted.projectors[name].transform(x) for name, x in (("image", a), ("text", b)))).held_out(7)
+    assert held is not None
+    assert max(map(abs, held["canonical_correlations"])) <= 1
+    assert abs(held["canonical_correlation_mean"]["value"]) < 0.5
