@@ -5,7 +5,9 @@ bucket's cross-covariance means nothing, so every signed sum is a draw of what c
 with their tails, hubs and duplicates (items with equal contents share a bucket); what is shared cancels, because the
 signs are balanced. Permuting rows would break up duplicates and hubs, and find something in everything.
 
-    C = sum_b C_b / (n - 1)          N = sum_b eps_b C_b / (n - 1),  sum_b eps_b = 0
+    C = sum_b C_b / (n - 1)          N = sum_b eps_b D_b / (n - 1),  sum_b eps_b = 0
+
+where C_b are the products of the items of a bucket about the means of all items, and D_b about those of all others.
 
 Singular values are taken as significant one after the other: sigma_j+1 against the top singular value of the draws
 after the same deflation, (I - U_j U_j^T) N (I - V_j V_j^T).
@@ -49,8 +51,8 @@ class Significance:
 
     Attributes:
         significant: How many of the leading directions are not chance, one tested after the other at the 5 % level.
-        effective: Effective number of these, (sum s^2)^2 / sum s^4 with s_j^2 = max(0, sigma_j^2 - nu_j^2) and nu_j
-            the median of chance; not rounded.
+        effective: Effective number of these, (sum s^2)^2 / sum s^4 with s_j = (sigma_j + sqrt(sigma_j^2 - nu_j^2)) / 2
+            and nu_j the median of chance; not rounded.
         high: (r,) 95th percentile of chance after deflation by the 0, 1, ... directions before.
         median: (r,) its median.
     """
@@ -93,12 +95,12 @@ def significance(
             found[depth] = unit * np.fromiter(parallel(one, draws), np.float64, len(draws))
         return found[depth]
 
-    if not len(spectrum):
-        return Significance(0, 0.0, spectrum, spectrum)
     depth, last = 0, -1
     while last < depth < len(spectrum):
         last = depth
-        depth = max(int(np.count_nonzero(spectrum > _high(tops(depth)))), depth)
+        # Chance is known within the tolerance; where it equals the truth, as with two items, nothing stands out.
+        beyond = spectrum > (1 + TOLERANCE) * _high(tops(depth))
+        depth = max(int(np.count_nonzero(beyond)), depth)
     if depth:
         tops(depth // 2), tops(depth - 1)
     depths = sorted(found)
@@ -109,30 +111,45 @@ def significance(
 
 
 def draws_of(moments: CrossMoments) -> tuple[Float32, float]:
-    """What the cross-covariance of a pair is by chance: signed sums of its buckets, about the means of all.
+    """What the cross-covariance of a pair is by chance: signed sums of its buckets, each about the means of the others.
 
     Returns:
         The draws (D, d_a, d_b), none of whose entries is above 1, and the unit that they are to be multiplied by.
     """
     moments.settle()
     signs = balanced_signs(len(moments.count)).astype(np.float64)
-    n = max(moments.items, 1)
-    means = [sums.sum(axis=0) / n for sums in moments.sums]
-    signed = [signs @ sums for sums in moments.sums]
-    excess = signs @ moments.count
-    # No entry is larger than the roots of all squares together, so nothing leaves the range of float32.
+    n, count = max(moments.items, 1), moments.count
+    means = [sums / np.maximum(count, 1)[:, None] for sums in moments.sums]
+    gaps = [
+        (mean - sums.sum(axis=0) / n) * apart(count)[:, None] for mean, sums in zip(means, moments.sums, strict=True)
+    ]
+    # Of each bucket: what its products are without its own means, and with the gaps to those of the others instead.
+    left = np.concatenate([-means[0], gaps[0]]) * np.tile(count, 2)[:, None]
+    right = np.concatenate([means[1], gaps[1]])
+    signs_of_both = np.tile(signs, 2)
+    # No entry is larger than the roots of all squares together, four times about other means: in range of float32.
     bound = np.sqrt(moments.squares[0].sum()) * np.sqrt(moments.squares[1].sum())
-    exponent = int(np.frexp(bound)[1])
+    exponent = int(np.frexp(bound)[1]) + 2
     draws = np.empty((len(signs), *moments.dims), np.float32)
     step = max(BLOCK_BYTES // (len(signs) * moments.dims[1] * 8), 1)
     for start in range(0, moments.dims[0], step):
         rows = slice(start, start + step)
         block = np.tensordot(signs, moments.products[:, rows], 1)
-        block -= signed[0][:, rows, None] * means[1]
-        block -= means[0][rows, None] * signed[1][:, None]
-        block += excess[:, None, None] * (means[0][rows, None] * means[1])
+        block += (left[:, rows].T * signs_of_both[:, None]) @ right
         np.ldexp(block, -exponent, out=draws[:, rows], casting="same_kind")
     return draws, float(np.ldexp(1 / max(n - 1, 1), exponent - moments.scale(0) - moments.scale(1)))
+
+
+def apart(count: npt.NDArray[np.int64]) -> Float64:
+    """How many times as far a bucket's mean is from that of the others as from that of all: (B,), at most 2.
+
+    A hub draws the mean of all towards itself. C loses its share of the hub once by that, products about this mean
+    lose it once for each modality, and by so little a single hub would stand out. The mean of the others knows nothing
+    of the hub. A bucket of more than half the items stays at 2, for there the others are the exception.
+    """
+    others = np.maximum(count.sum() - count, 1)
+    ratios: Float64 = 1 + np.minimum(count / others, 1.0)
+    return ratios
 
 
 def balanced_signs(buckets: int) -> Signs:
@@ -170,7 +187,13 @@ def _high(tops: Float64) -> float:
 
 
 def _effective(spectrum: Float64, median: Float64) -> float:
+    """The effective number of the singular values that these would be without chance.
+
+    Chance raises a singular value s of the truth to sigma = s + (nu / 2)^2 / s, where nu is the top singular value of
+    chance alone and s above nu / 2 (Benaych-Georges & Nadakuditi 2012; exactly so for square matrices).
+    """
     if not len(spectrum):
         return 0.0
-    s = np.maximum((spectrum / spectrum[0]) ** 2 - (median / spectrum[0]) ** 2, 0.0)
-    return float(s.sum() ** 2 / (s**2).sum()) if s.any() else 0.0
+    sigma, nu = spectrum / spectrum[0], median / spectrum[0]
+    s = (sigma + np.sqrt(np.maximum(sigma**2 - nu**2, 0.0))) / 2
+    return float((s**2).sum() ** 2 / (s**4).sum())

@@ -57,7 +57,7 @@ MODALITY = (
     Term("significant_rank", "singular values that stand out from chance, tested one after the other at the 5 % level"),
     Term(
         "effective_shared_rank",
-        "(sum s_j^2)^2 / sum s_j^4 over the significant ones, s_j^2 = max(0, sigma_j^2 - nu_j^2), nu_j the chance median",
+        "(sum s_j^2)^2 / sum s_j^4 over the significant ones, s_j = (sigma_j + sqrt(sigma_j^2 - nu_j^2)) / 2, nu_j the chance median",
     ),
     Term("chance", "null where nothing was tested"),
     Term("chance.median", "nu_j: median over the signed draws of the top singular value after the same deflation"),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.chance import DRAWS, balanced_signs, significance
+from clear_cli.chance import DRAWS, apart, balanced_signs, significance
 from clear_cli.norms import norm, ratio
 from clear_cli.spread import spread
 from clear_cli.subspace import svd
@@ -167,12 +167,14 @@ class _Parts:
     Attributes:
         counts: (BUCKETS,) items.
         c: (BUCKETS, d_a, d_b) sums of products.
+        gaps: per side, (BUCKETS, d) means.
         s: per side, (folds, d, d) sums of products.
         squares: per side, (n,) squared norms of the centred rows.
     """
 
     counts: npt.NDArray[np.int64]
     c: Float64
+    gaps: tuple[Float64, Float64]
     s: tuple[Float64, Float64]
     squares: tuple[Float64, Float64]
 
@@ -183,6 +185,7 @@ class _Parts:
         means = tuple(x.mean(axis=0, dtype=np.float64) for x in (a, b))
         c = np.zeros((BUCKETS, a.shape[1], b.shape[1]))
         s = tuple([np.zeros((x.shape[1],) * 2, order="F") for _ in range(folds)] for x in (a, b))
+        gaps = (np.zeros((BUCKETS, a.shape[1])), np.zeros((BUCKETS, b.shape[1])))
         squares = (np.empty(len(a)), np.empty(len(b)))
         for bucket in range(BUCKETS):
             rows = np.flatnonzero(buckets == bucket)
@@ -192,9 +195,10 @@ class _Parts:
             for side, x in enumerate(centred):
                 if len(x):  # half of a symmetric product is enough
                     s[side][fold] = dsyrk(1.0, x.T, 1.0, s[side][fold], lower=1, overwrite_c=1)
+                    gaps[side][bucket] = x.mean(axis=0)
                 squares[side][rows] = np.einsum("ij,ij->i", x, x)
         whole = tuple(np.stack([np.tril(one) + np.tril(one, -1).T for one in side]) for side in s)
-        return cls(np.bincount(buckets, minlength=BUCKETS), c, (whole[0], whole[1]), squares)
+        return cls(np.bincount(buckets, minlength=BUCKETS), c, gaps, (whole[0], whole[1]), squares)
 
     @property
     def folds(self) -> int:
@@ -224,12 +228,14 @@ class _Parts:
         return c, s_a, s_b
 
     def draws(self, whitenings: Sequence[Whitening]) -> npt.NDArray[np.float32]:
-        """Draws of what the whitened cross-covariance is by chance: (D, r_a, r_b)."""
+        """Draws of what the whitened cross-covariance is by chance, buckets about the others' means: (D, r_a, r_b)."""
         n = max(float(self.counts.sum()) - 1, 1.0)
         w_a, w_b = (one.whitener for one in whitenings)
+        farther = self.counts * (apart(self.counts) ** 2 - 1)
         draws = np.empty((DRAWS, w_a.shape[1], w_b.shape[1]), np.float32)
         for i, signs in enumerate(balanced_signs(BUCKETS).astype(np.float64)):
-            draws[i] = w_a.T @ (np.tensordot(signs, self.c, 1) / n) @ w_b
+            signed = np.tensordot(signs, self.c, 1) + (self.gaps[0].T * (signs * farther)) @ self.gaps[1]
+            draws[i] = w_a.T @ (signed / n) @ w_b
         return draws
 
 

@@ -1,0 +1,297 @@
+"""Chance is what independent modalities make of the same rows: nothing is found in it, and what is planted is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clear_cli.chance import DRAWS, TOLERANCE, Significance, balanced_signs, draws_of, significance
+from clear_cli.health import pair_hashes, row_hashes
+from clear_cli.moments import CrossMoments
+from tests.laws.planted import Floats, accumulated, orthonormal, random_hashes
+
+seeds = st.integers(0, 2**32 - 1)
+DIMS = (20, 12)
+
+
+def by_content(a: Floats, b: Floats) -> CrossMoments:
+    return accumulated(a, b, pair_hashes(row_hashes(a), row_hashes(b)))
+
+
+def found_in(moments: CrossMoments, **options: Any) -> Significance:
+    u, sigma, vt = np.linalg.svd(moments.cross_covariance(), full_matrices=False)
+    draws, unit = draws_of(moments)
+    return significance(sigma, u, vt.T, draws, unit=unit, **options)
+
+
+def independent(rows: int, dims: tuple[int, int], seed: int) -> tuple[Floats, Floats]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(rows, dims[0])), rng.normal(size=(rows, dims[1]))
+
+
+def sharing(rows: int, dims: tuple[int, int], sigma: Floats, noise: float, seed: int) -> tuple[Floats, Floats]:
+    """Modalities whose cross-covariance has these singular values, with white noise of their own."""
+    rng = np.random.default_rng(seed)
+    signal = rng.normal(size=(rows, len(sigma))) * np.sqrt(sigma)
+    a, b = (signal @ orthonormal(dim, len(sigma), rng).T + noise * rng.normal(size=(rows, dim)) for dim in dims)
+    return a, b
+
+
+def same(one: Significance, other: Significance, tolerance: float) -> None:
+    assert one.significant == other.significant
+    assert one.effective == pytest.approx(other.effective, rel=tolerance)
+    np.testing.assert_allclose(one.high, other.high, rtol=tolerance)
+    np.testing.assert_allclose(one.median, other.median, rtol=tolerance)
+
+
+# Signs
+
+
+@pytest.mark.parametrize("buckets", [8, 16, 32])
+def test_signs_are_balanced_and_no_two_draws_are_the_same(buckets: int) -> None:
+    signs = balanced_signs(buckets)
+    assert signs.shape == (DRAWS, buckets)
+    assert set(np.unique(signs)) == {-1, 1}
+    assert not signs.sum(axis=1).any()
+    # The opposite signs have the same singular values, and would be the same draw.
+    assert len({tuple(one * one[0]) for one in signs.tolist() for one in [np.array(one)]}) == DRAWS
+
+
+def test_with_all_buckets_any_two_draws_differ_in_half_of_them() -> None:
+    signs = balanced_signs(32).astype(int)
+    np.testing.assert_array_equal(signs @ signs.T, 32 * np.eye(DRAWS, dtype=int))
+
+
+# Draws
+
+
+def others_mean(x: Floats, inside: Floats) -> Floats:
+    """The mean of the items that are not in a bucket; for a bucket of more than half, as far beyond that of all."""
+    outside = np.mean(x[~inside], axis=0) if not inside.all() else x.mean(axis=0)
+    if 2 * inside.sum() <= len(x):
+        return outside
+    return 2 * x.mean(axis=0) - x[inside].mean(axis=0)
+
+
+@given(
+    seed=seeds,
+    rows=st.integers(2, 300),
+    offset=st.sampled_from([0.0, 3.0, -100.0]),
+    hubs=st.sampled_from([0, 1, 5]),
+    copies=st.sampled_from([1, 4]),
+)
+def test_draws_are_signed_sums_of_buckets_about_the_mean_of_the_others(
+    seed: int, rows: int, offset: float, hubs: int, copies: int
+) -> None:
+    a, b = independent(rows, DIMS, seed)
+    a[:hubs], b[:hubs] = 50 * a[:hubs], 50 * b[:hubs]
+    a, b, hashes = (np.tile(x, (copies, 1)) for x in (a + offset, b + offset, random_hashes(rows, seed)[:, None]))
+    buckets = (hashes[:, 0] >> np.uint64(59)).astype(int)
+    draws, unit = draws_of(accumulated(a, b, hashes[:, 0], batch=70))
+    expected = np.zeros((DRAWS, *DIMS))
+    for bucket in np.unique(buckets):
+        inside = buckets == bucket
+        products = (a[inside] - others_mean(a, inside)).T @ (b[inside] - others_mean(b, inside))
+        expected += balanced_signs(32)[:, bucket, None, None] * products / (len(a) - 1)
+    assert draws.dtype == np.float32
+    assert np.abs(draws).max() <= 1
+    centred = a - a.mean(axis=0), b - b.mean(axis=0)
+    size = np.sqrt(np.sum(centred[0] ** 2) * np.sum(centred[1] ** 2)) / (len(a) - 1)
+    np.testing.assert_allclose(unit * draws.astype(float), expected, rtol=0, atol=4e-6 * size)
+
+
+def test_draws_of_wide_modalities_are_put_together_from_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = independent(200, DIMS, 0)
+    whole, unit = draws_of(by_content(a, b))
+    monkeypatch.setattr("clear_cli.chance.BLOCK_BYTES", 1)
+    pieces, same_unit = draws_of(by_content(a, b))
+    assert unit == same_unit
+    assert whole.tobytes() == pieces.tobytes()
+
+
+def test_what_is_shared_cancels_in_the_draws() -> None:
+    a, b = sharing(20_000, DIMS, np.ones(3), 0.1, 0)
+    moments = by_content(a, b)
+    draws, unit = draws_of(moments)
+    assert unit * max(np.linalg.norm(one, 2) for one in draws) < 0.1 * np.linalg.norm(moments.cross_covariance(), 2)
+
+
+# Significance
+
+
+def dense_levels(u: Floats, v: Floats, draws: Floats, unit: float) -> Floats:
+    """(r, D) the top singular value of each draw after deflation by 0, 1, ... r - 1 directions, in float64."""
+    deflated = draws.astype(float) * unit
+    levels = []
+    for j in range(u.shape[1]):
+        levels.append(np.linalg.norm(deflated, 2, axis=(1, 2)))
+        deflated = deflated - u[:, j, None] * (u[:, j] @ deflated)[:, None, :]
+        deflated = deflated - (deflated @ v[:, j])[:, :, None] * v[:, j]
+    return np.array(levels)
+
+
+def one_by_one(sigma: Floats, levels: Floats) -> int:
+    """Test each direction after the other until one does not stand out."""
+    # Of 31 draws the 95th percentile is where one of 32 alike has a share of .05 above it: 30.4 places up.
+    ordered = np.sort(levels, axis=1)
+    high = (1 + TOLERANCE) * (0.6 * ordered[:, 29] + 0.4 * ordered[:, 30])
+    return next((j for j in range(len(sigma)) if sigma[j] <= high[j]), len(sigma))
+
+
+SPECTRA = {
+    "nothing": np.zeros(0),
+    "one": np.ones(1),
+    "equal": np.ones(8),
+    "fading": 0.6 ** np.arange(12),
+    "fading slowly": 0.9 ** np.arange(12),
+    "two groups": np.r_[np.ones(3), np.full(4, 0.1)],
+}
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("spectrum", SPECTRA)
+@pytest.mark.parametrize("rows", [60, 500, 4000])
+def test_a_few_depths_answer_the_same_as_all_of_them_one_by_one(spectrum: str, rows: int, noise: float) -> None:
+    for seed in range(3):
+        a, b = sharing(rows, DIMS, SPECTRA[spectrum], noise, seed)
+        moments = by_content(a, b)
+        u, sigma, vt = np.linalg.svd(moments.cross_covariance(), full_matrices=False)
+        draws, unit = draws_of(moments)
+        found = significance(sigma, u, vt.T, draws, unit=unit)
+        assert found.significant == one_by_one(sigma, dense_levels(u, vt.T, draws, unit))
+
+
+@settings(max_examples=10)
+@given(seed=seeds, depth=st.sampled_from([0, 1, 7]), dims=st.sampled_from([(90, 70), (70, 130), (12, 20), (5, 1)]))
+def test_levels_are_those_of_the_dense_draws(seed: int, depth: int, dims: tuple[int, int]) -> None:
+    depth = min(depth, min(dims) - 1)
+    rng = np.random.default_rng(seed)
+    draws = rng.normal(size=(DRAWS, *dims)).astype(np.float32)
+    u, v = (orthonormal(dim, min(dims), rng) for dim in dims)
+    # So much stands out that the test stops just there.
+    sigma = np.r_[np.full(depth, 1e3), np.zeros(min(dims) - depth)]
+    found = significance(sigma, u, v, draws, unit=1.0)
+    levels = dense_levels(u[:, : depth + 1], v[:, : depth + 1], draws, 1.0)
+    assert found.significant == depth
+    assert found.median[depth] == pytest.approx(np.median(levels[depth]), rel=2e-3)
+    assert found.high[depth] == pytest.approx(np.quantile(levels[depth], 0.95, method="weibull"), rel=2e-3)
+
+
+@given(seed=seeds, rows=st.integers(40, 600), noise=st.sampled_from([0.1, 1.0]), spectrum=st.sampled_from([*SPECTRA]))
+def test_levels_fall_with_depth(seed: int, rows: int, noise: float, spectrum: str) -> None:
+    found = found_in(by_content(*sharing(rows, DIMS, SPECTRA[spectrum], noise, seed)))
+    for levels in (found.high, found.median):
+        assert (np.diff(levels) <= 1e-3 * levels[:-1]).all()
+    assert (found.median <= found.high).all()
+
+
+@given(seed=seeds, spectrum=st.sampled_from([*SPECTRA]))
+def test_the_effective_number_is_between_one_and_the_significant(seed: int, spectrum: str) -> None:
+    found = found_in(by_content(*sharing(400, DIMS, SPECTRA[spectrum], 0.5, seed)))
+    if found.significant:
+        assert found.effective >= 1 - 1e-12
+        assert found.effective <= found.significant * (1 + 1e-12)
+    assert found.rank <= found.significant
+    assert (found.rank == 0) == (found.significant == 0)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-10, 1e10, 1e30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_units_change_nothing(scale: float, dtype: Any) -> None:
+    a, b = sharing(600, DIMS, SPECTRA["fading"], 0.3, 0)
+    hashes = random_hashes(600, 0)
+    # A power of two, so that rounding to float32 is the same in all units.
+    scale = 2.0 ** round(np.log2(scale))
+    near = found_in(accumulated(a.astype(dtype), b.astype(dtype), hashes))
+    far = found_in(accumulated((scale * a).astype(dtype), (b / scale).astype(dtype), hashes))
+    assert near.significant > 3
+    same(near, far, 1e-5)
+    both = found_in(accumulated((scale * a).astype(dtype), (scale * b).astype(dtype), hashes))
+    assert both.significant == near.significant
+    assert both.effective == pytest.approx(near.effective, rel=1e-5)
+    np.testing.assert_allclose(both.high / scale / scale, near.high, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5, 10))
+@pytest.mark.parametrize("rows", [400, 3000])
+def test_nothing_is_found_in_independent_modalities(rows: int, seed: int) -> None:
+    found = found_in(by_content(*independent(rows, (64, 48), seed)))
+    assert (found.significant, found.effective, found.rank) == (0, 0.0, 0)
+
+
+@pytest.mark.parametrize("kind", ["plain", "hub", "hubs", "copies", "copied hub"])
+def test_chance_alone_is_found_about_one_time_in_twenty(kind: str) -> None:
+    found = 0
+    for seed in range(100):
+        a, b = independent(300, DIMS, seed)
+        hubs = {"hub": 1, "hubs": 4, "copied hub": 1}.get(kind, 0)
+        a[:hubs], b[:hubs] = 50 * a[:hubs], 50 * b[:hubs]
+        copied = {"copies": np.arange(300) % 30, "copied hub": np.r_[np.zeros(9, int), np.arange(291)]}
+        rows = copied.get(kind, np.arange(300))
+        found += found_in(by_content(a[rows], b[rows])).significant > 0
+    assert found <= 12  # at a rate of .05 there are more in three of a thousand such hundreds
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rows", [4000, 16_000])
+def test_sixteen_planted_directions_are_sixteen(rows: int, seed: int) -> None:
+    found = found_in(by_content(*sharing(rows, (96, 64), np.ones(16), 0.3, seed)))
+    assert (found.significant, found.rank) == (16, 16)
+    assert found.effective == pytest.approx(16, abs=0.5)
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.0])
+@pytest.mark.parametrize("number", [2.0, 4.0, 8.0])
+def test_the_effective_number_is_that_of_the_truth(number: float, noise: float) -> None:
+    truth = ((number - 1) / (number + 1)) ** (np.arange(48) / 2)
+    found = found_in(by_content(*sharing(10_000, (64, 48), truth, noise, 0)))
+    assert found.effective == pytest.approx(np.sum(truth**2) ** 2 / np.sum(truth**4), rel=0.1)
+
+
+def test_copies_of_items_are_no_evidence() -> None:
+    a, b = independent(60, DIMS, 1)
+    copies = np.repeat(np.arange(60), 50)
+    once, often = found_in(by_content(a, b)), found_in(by_content(a[copies], b[copies]))
+    assert once.significant == often.significant == 0
+
+
+@given(seed=seeds)
+def test_the_order_of_items_changes_nothing(seed: int) -> None:
+    a, b = sharing(300, DIMS, SPECTRA["fading"], 0.3, seed)
+    order = np.random.default_rng(seed).permutation(300)
+    same(found_in(by_content(a, b)), found_in(by_content(a[order], b[order])), 1e-4)
+
+
+class Backwards:
+    """A map that does the last first."""
+
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]:
+        return [function(one) for one in [*items][::-1]][::-1]
+
+
+def test_the_way_draws_are_shared_out_changes_no_bit() -> None:
+    moments = by_content(*sharing(500, (70, 66), SPECTRA["fading"], 0.3, 0))
+    alone = found_in(moments)
+    with ThreadPoolExecutor(4) as pool:
+        for parallel in (pool.map, Backwards()):
+            other = found_in(moments, parallel=parallel)
+            assert (other.significant, other.effective) == (alone.significant, alone.effective)
+            assert other.high.tobytes() + other.median.tobytes() == alone.high.tobytes() + alone.median.tobytes()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3])
+def test_too_few_items_show_nothing(rows: int) -> None:
+    found = found_in(by_content(*independent(rows, DIMS, 0)))
+    assert (found.significant, found.rank) == (0, 0)
+
+
+def test_modalities_that_do_not_vary_show_nothing() -> None:
+    found = found_in(by_content(np.ones((50, 20)), np.ones((50, 12))))
+    assert (found.significant, found.rank) == (0, 0)
+    assert not found.high.any()
