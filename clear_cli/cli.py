@@ -304,7 +304,7 @@ def inspect(
     id_column: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column or dataset of the ids.")] = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Show what a file of embeddings or a projector holds."""
+    """Show what a file of embeddings, a projector or a moments file holds."""
     from clear_cli.workflow.inspecting import inspect as look
 
     Console(as_json=as_json).result(look(path, embedding_column=embedding_column, id_column=id_column), inspect_text)

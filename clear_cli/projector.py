@@ -239,11 +239,13 @@ class Projector:
         """
         w, removal = self.readers, self.removal
         factors: dict[np.dtype[Any], tuple[Floats, ...]] = {}
-        for working in (np.dtype(np.float32), np.dtype(np.float64)):
-            shift = self.mean.astype(working)
-            exact = shift.astype(np.float64)
-            # With the mean kept, only what the rounded shift lacks of it is projected.
-            constant = exact - ((exact - self.mean * self.keep_mean) @ w) @ removal
-            thin = (shift, w, removal, constant)
-            factors[working] = tuple(np.ascontiguousarray(part, dtype=working) for part in thin)
+        # The mean of float64 rows may be beyond float32, and then what comes out for rows of float32 is refused.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for working in (np.dtype(np.float32), np.dtype(np.float64)):
+                shift = self.mean.astype(working)
+                exact = shift.astype(np.float64)
+                # With the mean kept, only what the rounded shift lacks of it is projected.
+                constant = exact - ((exact - self.mean * self.keep_mean) @ w) @ removal
+                thin = (shift, w, removal, constant)
+                factors[working] = tuple(np.ascontiguousarray(part, dtype=working) for part in thin)
         return factors

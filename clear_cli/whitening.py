@@ -64,9 +64,11 @@ def of_eigenpairs(values: Float64, vectors: Float64, *, cut: float, items: int |
     """As `whitening`, from the eigenvalues (d,) and eigenvectors (d, d) of S."""
     floor = values[-1] * max(cut, len(values) * float(np.finfo(np.float64).eps))
     kept = values > max(floor, 0.0)
+    values = values[kept]
+    # Among those above the cut: columns that are constant, or sums of others, neither add a dimension nor take from it.
     share = 0.0 if items is None else _oas(float(values @ values), float(values.sum()), len(values), items)
-    shrunk = (1 - share) * values[kept] + share * values.mean()
-    return Whitening(vectors[:, kept], shrunk)
+    mean = float(values.mean()) if len(values) else 0.0
+    return Whitening(vectors[:, kept], (1 - share) * values + share * mean)
 
 
 def oas(s: Float64, items: int) -> Float64:

@@ -1,4 +1,4 @@
-"""Looking at a file before trusting it: its layout and the health of its first rows, or what a projector holds."""
+"""Looking at a file before trusting it: its layout and the health of its first rows, or what a fit left in it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from clear_cli.remote import place, reachable
 from clear_cli.workflow.document import SCHEMA_VERSION, plain
 from clear_cli.workflow.fitting import first_ids
 from clear_cli.workflow.job import PROJECTOR
+from clear_cli.workflow.moments_file import read_described
 
 HEALTH_ROWS = 10_000
+MOMENTS_SUFFIX = ".moments"
 
 
 def inspect(path: str | Path, *, embedding_column: str | None = None, id_column: str | None = None) -> dict[str, Any]:
-    """What a file of embeddings or a projector holds.
+    """What a file of embeddings, a projector or a moments file holds.
 
     Args:
-        path: Any input, a projector, or an output directory.
+        path: Any input, a projector, an output directory, or moments in a file that ends in `.moments`.
         embedding_column: The column or dataset, where there are several.
         id_column: The ids, where there are several.
 
     Returns:
-        `kind` (`embeddings` or `projector`) and what there is to say about it.
+        `kind` (`embeddings`, `projector` or `moments`) and what there is to say about it.
 
     Raises:
         DataError: It cannot be read.
@@ -43,6 +45,8 @@ def inspect(path: str | Path, *, embedding_column: str | None = None, id_column:
 def _inspect(path: Path, embedding_column: str | None, id_column: str | None) -> dict[str, Any]:
     if path.suffix == ".safetensors" or (path.is_dir() and (path / PROJECTOR).exists()):
         return plain({"schema_version": SCHEMA_VERSION, "kind": "projector", **_projector(path)})  # type: ignore[no-any-return]
+    if path.suffix == MOMENTS_SUFFIX:
+        return plain({"schema_version": SCHEMA_VERSION, "kind": "moments", **_moments(path)})  # type: ignore[no-any-return]
     source = open_source(path, modality="", embedding_column=embedding_column, id_column=id_column)
     return plain(  # type: ignore[no-any-return]
         {
@@ -75,6 +79,15 @@ def _projector(path: Path) -> dict[str, Any]:
             "spectrum": one.spectrum[:16].tolist(),
         }
     return {"modalities": modalities, "provenance": artifact.provenance}
+
+
+def _moments(path: Path) -> dict[str, Any]:
+    modalities, settings = read_described(path)
+    described = {
+        name: {"rows": one.rows, "dim": one.dim, "dtype": one.dtype.name, "ids": one.ids}
+        for name, one in modalities.items()
+    }
+    return {"modalities": described, "settings": settings}
 
 
 def _health(source: Source) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from clear_cli.workflow.evidence import Evidence
 Float64 = npt.NDArray[np.float64]
 
 MIN_COMPLETE_ITEMS = 10
+MAX_MAGNITUDE = 240
+"""Values are between 2 ** -240 and 2 ** 240, some 1e72, so that fourth powers of them are numbers in float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +220,7 @@ def _enough(evidence: Evidence, warnings: list[str]) -> Evidence:
     for (a, b), pair in evidence.moments.items():
         dims = sum(pair.dims)
         if pair.items >= MIN_COMPLETE_ITEMS:
+            _check_magnitude(evidence, (a, b))
             moments[a, b] = pair
             if pair.items < dims:
                 warnings.append(
@@ -239,6 +242,18 @@ def _enough(evidence: Evidence, warnings: list[str]) -> Evidence:
             )
     samples = {pair: evidence.samples[pair] for pair in moments if pair in evidence.samples}
     return replace(evidence, moments=moments, samples=samples)
+
+
+def _check_magnitude(evidence: Evidence, pair: Pair) -> None:
+    moments = evidence.moments[pair].settle()
+    for side, name in enumerate(pair):
+        powers = -moments.scale(side)
+        if abs(powers) > MAX_MAGNITUDE:
+            raise DataError(
+                f'values of "{name}" are about 1e{powers * np.log10(2):+.0f}, and products of them are beyond float64',
+                where=evidence.modalities[name].where,
+                fix=f"multiply them by 1e{-powers * np.log10(2):+.0f} first",
+            )
 
 
 def _warn_rank(name: str, rank: int, subspace: SharedSubspace, rule: RankRule, warnings: list[str]) -> None:

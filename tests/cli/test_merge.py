@@ -166,6 +166,13 @@ class TestMerge:
         assert call("apply", "all.safetensors", "-m", "text=in/text-day2.parquet", "-o", "clean")[0] == 0
         assert call("inspect", "all.safetensors")[0] == 0
 
+    def test_a_moments_file_can_be_looked_into(self, call: Run, days: tuple[Path, Path]) -> None:
+        code, out, _ = call("inspect", days[0], "--json")
+        found = json.loads(out)
+        assert (code, found["kind"]) == (0, "moments")
+        assert found["modalities"]["image"] == {"rows": 250, "dim": 24, "dtype": "float32", "ids": "string"}
+        assert found["settings"] == {"winsorise": None, "grouped": False}
+
     def test_json_prints_one_object(self, call: Run, days: tuple[Path, Path]) -> None:
         code, out, _ = call("merge", *days, "-o", "all.safetensors", "--json", "--rank", "text=2", "--rank", "3")
         result = json.loads(out)

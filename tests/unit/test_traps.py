@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from clear_cli.errors import DataError
 from clear_cli.health import PLACEHOLDER_ROWS, row_hashes
 from clear_cli.moments import CrossMoments
 from clear_cli.pooling import pooled
@@ -68,6 +69,25 @@ def test_the_same_data_in_other_units_lose_the_same_directions(dtype: Any, rank:
     assert set(ranks.values()) == {ranks[1]}
 
 
+@pytest.mark.parametrize("options", [{}, {"directions": "correlation"}, {"removal": "oblique"}, {"scale": "rms"}])
+def test_units_that_float32_cannot_hold_lose_the_same_directions(options: dict[str, Any]) -> None:
+    a, b = planted(ITEMS, (16, 12))
+    plain, far = (fit({"image": f * a, "text": b / f}, rank=3, **options) for f in (1.0, 1e60))
+    for name, projector in far.projectors.items():
+        assert angle(projector.directions[:, :3], plain.projectors[name].directions[:, :3]) < 1e-9
+
+
+@pytest.mark.parametrize(("factor", "about", "cure"), [(1e200, "1e+200", "1e-200"), (1e-200, "1e-200", "1e+200")])
+def test_values_whose_products_are_beyond_float64_are_refused(factor: float, about: str, cure: str) -> None:
+    a, b = planted(ITEMS, (16, 12))
+    with pytest.raises(DataError) as caught:
+        fit({"image": a, "text": factor * b})
+    assert str(caught.value) == (
+        f'values of "text" are about {about}, and products of them are beyond float64\n'
+        f"  in: <array text>\n  fix: multiply them by {cure} first"
+    )
+
+
 # Columns
 
 
@@ -82,6 +102,16 @@ def test_columns_of_dust_are_neither_amplified_nor_removed() -> None:
     y = fitted.projectors["image"].transform(wide)
     assert np.abs(y[:, 12:]).max() < 2 * np.abs(dust).max()
     assert max(shared(wide, b).canonical_correlations()) < 1
+
+
+def test_constant_columns_change_no_direction_of_correlation() -> None:
+    a, b = planted(60, (12, 8))
+    alone = fit({"image": a, "text": b}, rank=3, directions="correlation", removal="oblique")
+    padded = np.concatenate([a, np.full((60, 40), 7.25)], axis=1)
+    beside = fit({"image": padded, "text": b}, rank=3, directions="correlation", removal="oblique")
+    np.testing.assert_allclose(
+        beside.projectors["image"].transform(padded)[:, :12], alone.projectors["image"].transform(a), atol=1e-9
+    )
 
 
 def test_constant_columns_come_out_as_they_went_in() -> None:
