@@ -80,7 +80,8 @@ def row_status(x: Floats) -> npt.NDArray[np.uint8]:
     suspects = np.flatnonzero(~(np.isfinite(squares) & (squares > 0)))
     if len(suspects):
         rows = x[suspects]
-        status[suspects[~rows.any(axis=1)]] = Status.MISSING
+        with np.errstate(invalid="ignore"):  # signalling NaN
+            status[suspects[~rows.any(axis=1)]] = Status.MISSING
         status[suspects[~np.isfinite(rows).all(axis=1)]] = Status.NON_FINITE
     return status
 

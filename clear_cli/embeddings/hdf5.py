@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from clear_cli.embeddings.base import Chunk, IdKind, Source, canonical_ids, shown
 from clear_cli.embeddings.hdf5_contents import Contents, id_kind
-from clear_cli.embeddings.hdf5_file import OpenFile, opened, reason
+from clear_cli.embeddings.hdf5_file import OpenFile, opened, patient, reason
 from clear_cli.embeddings.hdf5_items import Items
 from clear_cli.embeddings.hdf5_layouts import BLOCK_ROWS, Layout
 from clear_cli.embeddings.hdf5_write import Hdf5Sink
@@ -139,7 +139,8 @@ class Hdf5Source:
         dataset: h5py.Dataset = file.h5[self._id_name]
         where = f'{self.path}, dataset "{self._id_name}", rows {start} to {stop - 1}'
         try:
-            values = dataset[start:stop]
+            with patient(where):
+                values = dataset[start:stop]
         except OSError as error:
             raise _damaged(error, where) from error
         if self.id_kind == "integer":

@@ -192,7 +192,7 @@ def id_kind(dataset: h5py.Dataset) -> IdKind | None:
 def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     """Datasets with their paths, upper ones first, each once; hard links only."""
     groups: deque[tuple[str, h5py.Group]] = deque([("", file)])
-    seen = {hash(file.id)}
+    seen = {_identity(file, "/", file)}
     while groups and len(seen) < MOST_OBJECTS:
         prefix, group = groups.popleft()
         for name, kind in links(group, GROUP_NAMES)[0]:
@@ -202,13 +202,22 @@ def _datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
                 item = group[name]
             except (OSError, RuntimeError, KeyError) as error:
                 raise DataError(f'"{prefix}{name}" cannot be read: {reason(error)}', where=file.filename) from error
-            if hash(item.id) in seen:
+            identity = _identity(item, prefix + name, file)
+            if identity in seen:
                 continue
-            seen.add(hash(item.id))
+            seen.add(identity)
             if isinstance(item, h5py.Dataset):
                 yield prefix + name, item
             elif isinstance(item, h5py.Group):
                 groups.append((f"{prefix}{name}/", item))
+
+
+def _identity(item: h5py.HLObject, name: str, file: h5py.File) -> int:
+    """The same for all names of one object."""
+    try:
+        return hash(item.id)
+    except TypeError as error:  # where HDF5 cannot say what the object is
+        raise DataError(f'"{name}" cannot be read', where=file.filename) from error
 
 
 def _families(vectors: dict[str, Any]) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Timer
 from typing import Any
 
 import h5py
@@ -41,6 +41,9 @@ FILTERS = {
 }
 PLUGINS = (307, 32001, 32004, 32008, 32013, 32015, 32026)
 """The filters that come with hdf5plugin."""
+
+PATIENCE = 600
+"""Seconds for a read that takes a fraction of one."""
 
 
 class OpenFile:
@@ -111,6 +114,29 @@ def opened(path: Path) -> Iterator[OpenFile]:
             file.close()
     except (OSError, RuntimeError, KeyError, EOFError) as error:  # which of these depends on who notices
         raise DataError(f"not a readable HDF5 file: {reason(error)}", where=path) from error
+
+
+@contextmanager
+def patient(where: str) -> Iterator[None]:
+    """For reading strings: in a damaged heap of them HDF5 goes round in circles, where no signal is heard.
+
+    Nothing but the end of the process stops that: after PATIENCE seconds it ends, with the error and its exit code.
+    """
+    watch = Timer(PATIENCE, _give_up, [where])
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+
+
+def _give_up(where: str) -> None:
+    error = DataError(
+        f"HDF5 has not come back from these rows for {PATIENCE} s", where=where, fix="write the file again"
+    )
+    os.write(2, f"error: {error}\n".encode())
+    os._exit(error.exit_code)
 
 
 def code_of(error: Exception) -> int | None:

@@ -48,7 +48,7 @@ class ItemembSource:
         self.held_bytes, self.costly = 0, True
         self.notes: list[str] = []
         with _opened(path) as file:
-            self.fields = file.readline().decode("utf-8-sig").rstrip("\r\n").split("\t")
+            self.fields = _decoded(file.readline(), f"{path}, line 1").removeprefix("\ufeff").rstrip("\r\n").split("\t")
             blocks = iter(lambda: file.read(BLOCK_BYTES), b"")
             self.rows, last = 0, b"\n"
             for block in blocks:
@@ -132,10 +132,7 @@ class ItemembSource:
         with _opened(self.path) as file:
             file.readline()
             for number, data in enumerate(file, 2):
-                try:
-                    line = data.decode()
-                except UnicodeDecodeError as error:
-                    raise DataError("the line is not valid UTF-8", where=f"{self.path}, line {number}") from error
+                line = _decoded(data, f"{self.path}, line {number}")
                 fields = line.rstrip("\r\n").split("\t")
                 if len(fields) != len(self.fields):
                     raise DataError(
@@ -149,7 +146,8 @@ class ItemembSource:
         if len(text) != self.dim:
             raise DataError(f"the vector has {len(text)} values, not {self.dim}", where=where)
         try:
-            return np.array(text, dtype=np.str_).astype(np.float32)
+            with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+                return np.array(text, dtype=np.str_).astype(np.float32)
         except ValueError as error:
             raise DataError(f"the vector holds what is no number: {_first_wrong(text)!r}", where=where) from error
 
@@ -184,6 +182,13 @@ class ItemembSink:
                 raise
         if error[0] is None and self._written != self._source.rows:
             raise ValueError(f"{self._written} of {self._source.rows} rows were written")
+
+
+def _decoded(line: bytes, where: str) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise DataError("the line is not valid UTF-8", where=where) from error
 
 
 def _first_wrong(text: list[str]) -> str:

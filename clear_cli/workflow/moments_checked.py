@@ -27,6 +27,8 @@ FIX = "write it again: clear-cli fit ... --moments-out FILE"
 
 MAX_EXPONENT = 2200
 """No scale that brings a float64 near 1 is beyond 2 ** this."""
+ROUNDING = 1e-3
+"""Products and squares are rounded to float32 on their own."""
 
 Array = npt.NDArray[Any]
 Side = tuple[int, np.dtype[Any]]
@@ -104,6 +106,13 @@ class Stored:
             read_off.append(np.array([moments.total_variance(0), moments.total_variance(1)]))
         if not all(np.isfinite(one).all() for one in read_off):
             raise self.damaged(f"{prefix} is beyond the range of float64")
+        # Cauchy and Schwarz, but for rounding.
+        sizes = [np.sqrt(one) * (1 + ROUNDING) for one in squares]
+        for of, size in zip(sums, sizes, strict=True):
+            if (np.abs(of).max(axis=1, initial=0.0) > size * np.sqrt(count)).any():
+                raise self.damaged(f"{prefix}.sums are larger than the squares allow")
+        if (np.abs(products).max(axis=(1, 2), initial=0.0) > sizes[0] * sizes[1]).any():
+            raise self.damaged(f"{prefix}.products are larger than the squares allow")
         return moments
 
     def sample(self, prefix: str, sides: tuple[Side, Side], capacity: int) -> Sample:
