@@ -49,7 +49,7 @@ class Block:
     def explained(self) -> bool:
         """Whether it is run, compared or written, or says why not."""
         if self.mark:
-            return self.mark in ("not run: ", "file: ") or self.language in ("sh", "python")
+            return bool(self.value) and (self.mark in ("not run: ", "file: ") or self.language in ("sh", "python"))
         return self.language in ("sh", "python", "text")
 
 

@@ -18,7 +18,10 @@ RUN = [page for page in PAGES if blocks_of(page)]
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_is_run_or_says_why_not(page: Path) -> None:
-    assert [f"line {block.line}: {block.language}" for block in blocks_of(page) if not block.explained] == []
+    blocks = blocks_of(page)
+    assert [f"line {block.line}: {block.language}" for block in blocks if not block.explained] == []
+    fences = re.findall(r"^[> ]*(?:```|~~~)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(fences) == 2 * len(blocks), "a block that is not recognised"
 
 
 @pytest.mark.slow
