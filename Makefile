@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS := .venv-docs
+UV_LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade
 
-.PHONY: demo test test-slow lint lock sample-data clean
+.PHONY: demo test test-slow lint docs lock sample-data clean
 
 demo: $(READY)  ## Run the main job on sample_data and show what was found.
 	@rm -rf demo
@@ -24,18 +26,26 @@ lint: $(READY)  ## Check style, format and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(DOCS)/.ready  ## Build the documentation in site/; a link that leads nowhere is an error.
+	$(DOCS)/bin/mkdocs build --strict
+
 sample-data: $(READY)  ## Build sample_data again.
 	$(BIN)/python sample_data/build.py
 
-lock:  ## Resolve the development dependencies again (needs uv).
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \
-	    --upgrade -o requirements-dev.lock
+lock:  ## Resolve the dependencies of development and of the documentation again (needs uv).
+	$(UV_LOCK) pyproject.toml --group dev -o requirements-dev.lock
+	$(UV_LOCK) --group docs -o requirements-docs.lock
 
 clean:  ## Remove what the other targets made.
-	rm -rf $(VENV) .venv-consumers demo demo-new benchmarks/.work
+	rm -rf $(VENV) $(DOCS) .venv-consumers demo demo-new site benchmarks/.work
 
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DOCS)/.ready: requirements-docs.lock
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
 	@touch $@

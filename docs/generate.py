@@ -2,12 +2,80 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
 
 from clear_cli import glossary
+from clear_cli.cli import app
 
-PAGES = {"diagnostics.md": glossary.markdown}
+NOTES = re.compile(r"\s+\[([^\[\]]*)\]$")
+"""What Typer appends to a help text: `required`, the default, the range."""
+
+
+def reference() -> str:
+    """The page cli.md: every command and every option, in the words of `--help`."""
+    root = get_command(app)
+    context = root.make_context("clear-cli", [], resilient_parsing=True)
+    parts = [_INTRODUCTION, "| command | what it does |", "| --- | --- |"]
+    parts += [f"| [{name}](#clear-cli-{name}) | {one.help} |" for name, one in commands().items()]
+    parts += ["", "## clear-cli", "", *_options(root, context)]
+    for name, command in commands().items():
+        inner = type(context)(command, info_name=name, parent=context)
+        parts += ["", f"## clear-cli {name}", "", str(command.help), "", f"    {_usage(name, command)}", ""]
+        parts += _options(command, inner)
+    return "\n".join(parts) + "\n"
+
+
+def commands() -> dict[str, Any]:
+    """The commands by name, in the order of `--help`."""
+    found: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    return {name: command for name, command in found.items() if not command.hidden}
+
+
+def _usage(name: str, command: Any) -> str:
+    required = [one for one in command.params if one.required]
+    shown = [_name(one) if _is_argument(one) else f"{one.opts[0]} {one.metavar}" for one in required]
+    return " ".join(["clear-cli", name, *shown, "[OPTIONS]"])
+
+
+def _is_argument(parameter: Any) -> bool:
+    return parameter.param_type_name == "argument"
+
+
+def _name(argument: Any) -> str:
+    return f"{argument.metavar}..." if argument.nargs == -1 else str(argument.metavar)
+
+
+def _options(command: Any, context: Any) -> Iterator[str]:
+    yield from ("| option | meaning |", "| --- | --- |")
+    for parameter in command.get_params(context):
+        if record := parameter.get_help_record(context):
+            name, text = record
+            name = _name(parameter) if _is_argument(parameter) else name
+            notes = NOTES.search(text)
+            shown = NOTES.sub("", text).replace("*", r"\*") + (f" *{notes[1]}*" if notes else "")
+            yield f"| `{_cell(name)}` | {_cell(shown)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+_INTRODUCTION = """# Commands
+
+Every command and option, in the words of `--help`. This page is generated from the program (`python docs/generate.py`).
+
+`NAME` is the name of a modality, as given to `-m`. An option that takes `[NAME=]VALUE` holds for all modalities, or,
+with a name, for one of them, and may be repeated: `--rank 16 --rank text=8`. The result goes to stdout, progress and
+warnings to stderr. [Pipelines](pipeline.md#exit-codes) lists the exit codes.
+"""
+
+PAGES = {"diagnostics.md": glossary.markdown, "cli.md": reference}
 
 if __name__ == "__main__":
-    for name, page in PAGES.items():
-        Path(__file__).with_name(name).write_text(page(), encoding="utf-8")
+    for page, text in PAGES.items():
+        Path(__file__).with_name(page).write_text(text(), encoding="utf-8")

@@ -11,8 +11,6 @@ from clear_cli import glossary
 from clear_cli.__main__ import main  # noqa: F401  (the commands)
 from tests.conftest import Run, planted, write_npy
 
-ROOT = Path(__file__).parents[2]
-
 
 def leaves(value: Any, path: str = "", names: frozenset[str] = frozenset()) -> Iterator[str]:
     """The paths of a document, with `*` for names of modalities and `[]` for the entries of lists of objects."""
@@ -42,7 +40,3 @@ def test_the_terms_are_those_of_the_document(call: Run, files: Any, tmp_path: Pa
     assert found - described == set(), "reported, but not explained"
     # A parent stands for its children where it may be null.
     assert {path for path in described - found if not any(one.startswith(path + ".") for one in found)} == set()
-
-
-def test_the_page_is_what_the_program_says() -> None:
-    assert (ROOT / "docs/diagnostics.md").read_text(encoding="utf-8") == glossary.markdown(), "python docs/generate.py"
