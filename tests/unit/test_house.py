@@ -35,7 +35,7 @@ FLOORS = [
     {"report"},
     {"workflow"},
     {"api", "estimator"},
-    {"console", "options", "arguments"},
+    {"console", "options", "arguments", "side_by_side"},
     {"cli"},
     {"__main__"},
 ]
