@@ -30,7 +30,7 @@ FLOORS = [
         "gates",
         "pooling",
     },
-    {"config", "disk", "machine", "parallel", "publish", "publish_file", "publish_remote", "remote"},
+    {"config", "disk", "machine", "parallel", "publish", "publish_file", "publish_remote", "remote", "tensors"},
     {"embeddings", "artifact"},
     {"report"},
     {"workflow"},
