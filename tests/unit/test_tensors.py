@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from clear_cli.artifact import read_artifact, write_artifact
+from clear_cli.errors import DataError
 from clear_cli.workflow.evidence import Evidence
 from clear_cli.workflow.moments_file import read_described, read_moments, write_moments
 from tests.laws.planted import fit, planted
@@ -63,9 +64,10 @@ def test_no_file(kind: Kind, tmp_path: Path) -> None:
 def test_a_file_that_is_no_safetensors(kind: Kind, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    message = refusal(kind.read, path)
-    assert message.startswith("not a readable safetensors file (")
-    assert message.endswith(f"\n  in: {path}\n  fix: {kind.fix}")
+    with pytest.raises(DataError) as error:
+        kind.read(path)
+    reason = error.value.__cause__
+    assert str(error.value) == f"not a readable safetensors file ({reason})\n  in: {path}\n  fix: {kind.fix}"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.9999])
