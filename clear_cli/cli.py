@@ -303,7 +303,7 @@ def report(
 def compare(
     outputs: Annotated[
         list[Path],
-        typer.Argument(parser=place, metavar="DIR...", help="Output directories, or their diagnostics.json."),
+        typer.Argument(parser=place, metavar="DIR", help="Output directories, or their diagnostics.json."),
     ],
     out: Annotated[
         Path | None,

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from clear_cli.console import columns
-from clear_cli.report.comparison import Comparison
+from clear_cli.report.comparison import Comparison, Line
 
 _ASCII = str.maketrans({"→": "->", "±": "+-", "–": "-", "−": "-", "²": "2"})
 
 
 def comparison_text(comparison: Comparison) -> str:
     """A column for each run; what differs has a star."""
-    sections = [("", comparison.about + comparison.parameters), *((one.title, one.lines) for one in comparison.pairs)]
-    sections += [(one.title, one.lines) for one in comparison.modalities]
-    rows = [
-        row
-        for title, lines in sections
-        for row in (
-            *([[""] * (len(comparison.runs) + 1), [title, *[""] * len(comparison.runs)]] if title else []),
-            *(
-                [
-                    f"{'*' if one.differs else ' '} {one.label}".translate(_ASCII),
-                    *(x.translate(_ASCII) for x in one.texts),
-                ]
-                for one in lines
-            ),
-        )
-    ]
+    nothing = [""] * len(comparison.runs)
+    rows = _rows(comparison.about + comparison.parameters)
+    for one in comparison.pairs + comparison.modalities:
+        rows += [["", *nothing], [one.title, *nothing], *_rows(one.lines)]
     lines = [line.rstrip() for line in columns(["* differs", *comparison.runs], rows)]
     return "\n".join([*lines, *(["", *comparison.notes] if comparison.notes else [])])
+
+
+def _rows(lines: Iterable[Line]) -> list[list[str]]:
+    labelled = ((f"{'*' if one.differs else ' '} {one.label}", *one.texts) for one in lines)
+    return [[cell.translate(_ASCII) for cell in row] for row in labelled]

@@ -73,7 +73,6 @@ class Comparison:
 
     Attributes:
         runs: What they are called here: as short as tells them apart.
-        paths: Where they are.
         about: What was done, and whether to ship it.
         parameters: Those in which they differ; the version is one.
         pairs: Of each pair of modalities that two runs have.
@@ -82,7 +81,6 @@ class Comparison:
     """
 
     runs: Names
-    paths: Names
     about: tuple[Line, ...]
     parameters: tuple[Line, ...]
     pairs: tuple[Section, ...]
@@ -92,6 +90,10 @@ class Comparison:
     @classmethod
     def of(cls, paths: Sequence[str], reports: Sequence[Report]) -> Comparison:
         """From what each output says of itself.
+
+        Args:
+            paths: Where they are, in full.
+            reports: What they say.
 
         Raises:
             DataError: No modality is in two of them.
@@ -110,7 +112,6 @@ class Comparison:
             pairs.setdefault(frozenset(pair.modalities), pair.modalities)
         return cls(
             runs=runs,
-            paths=tuple(paths),
             about=tuple(_about(reports)),
             parameters=tuple(_parameters(reports)),
             pairs=_sections((pair, _pair_lines(pair, reports)) for pair in pairs.values()),
@@ -122,7 +123,6 @@ class Comparison:
         """The same for machines."""
         return {
             "runs": list(self.runs),
-            "paths": list(self.paths),
             "about": _figures(self.about),
             "parameters": _figures(self.parameters),
             "pairs": [{"modalities": list(one.modalities), "figures": _figures(one.lines)} for one in self.pairs],
@@ -143,7 +143,7 @@ def _short(paths: Sequence[str]) -> Names:
     parts = [PurePath(path).parts or (path,) for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         short = tuple("/".join(one[-depth:]) for one in parts)
-        if len(set(short)) == len(short):
+        if len(set(short)) == len(set(paths)):
             return short
     return tuple(paths)
 

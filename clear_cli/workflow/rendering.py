@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from clear_cli.errors import UsageError
 from clear_cli.publish_file import FilePublication
+from clear_cli.remote import is_remote
 from clear_cli.report.comparison import Comparison
 from clear_cli.workflow.published import damaged, read_output
 from clear_cli.workflow.reporting import PAGE
@@ -60,7 +62,7 @@ def compare(outputs: Sequence[Path], out: Path | None = None, *, overwrite: bool
     if len(outputs) < 2:
         raise UsageError("there is nothing to compare with", where=outputs[0], fix="clear-cli compare DIR1 DIR2")
     staging = None if out is None else _file(out, outputs, what="the comparison", overwrite=overwrite)
-    compared = Comparison.of(list(map(str, outputs)), [read_output(path).report() for path in outputs])
+    compared = Comparison.of([_in_full(path) for path in outputs], [read_output(path).report() for path in outputs])
     if staging is not None:
         from clear_cli.report.render import comparison_html, comparison_markdown, encoded  # slow to import
 
@@ -79,6 +81,11 @@ def _file(target: Path, outputs: Sequence[Path], *, what: str, overwrite: bool) 
     staging = FilePublication(target, what=what, option="--out", overwrite=overwrite)
     staging.refuse_overlap(outputs, other="an output")
     return staging
+
+
+def _in_full(path: Path) -> str:
+    # As it was given but for "." and "..": a link keeps its own name.
+    return str(path) if is_remote(path) else os.path.abspath(path)  # noqa: PTH100
 
 
 def _is_markdown(target: Path) -> bool:

@@ -121,6 +121,13 @@ def test_runs_are_called_as_short_as_tells_them_apart(call: Run, outputs: Output
     ]
 
 
+def test_a_run_is_called_by_its_folder_from_inside_it(
+    call: Run, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(outputs.folder / "run")
+    assert compared(call, Path(), Path("../soft"), Path("../run"))["runs"] == ["run", "soft", "run"]
+
+
 def test_the_terminal_marks_what_differs(call: Run, outputs: Outputs) -> None:
     code, out, _ = call("compare", outputs.folder / "run", outputs.folder / "soft")
     lines = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
