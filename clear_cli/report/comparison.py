@@ -225,7 +225,7 @@ def _notes(runs: Names, reports: Sequence[Report], names: Sequence[str], pairs: 
         yield from _absent(name, runs, [name in report.names for report in reports])
         read = [next((one for one in report.inputs if one.modality == name), None) for report in reports]
         if len({one.digests for one in read if one is not None}) > 1:
-            yield f"The inputs of {name} are not the same, so its figures differ by more than the parameters."
+            yield f"The inputs of {name} are not known to be the same: its figures may differ for that, too."
     for pair in pairs:
         held = [set(pair) <= set(report.names) for report in reports]
         there = [any(set(one.modalities) == set(pair) for one in report.pairs) for report in reports]
