@@ -6,7 +6,6 @@ Prints Markdown. The data are not ours to pass on: they are looked for in ../sha
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import clear, machine, measure, product, work_folder
-from real import DATA, change, number, table
+from measuring import clear, measure, product
+from real import Chapter, change, number, table, tell
 from retrieval import DEPTH, SIDE_BY_SIDE, Floats, Interactions
 
 Figures = dict[str, Any]
@@ -217,21 +216,9 @@ def _recall(after: Floats, before: Floats) -> str:
     return f"{after.mean():.3f}{told}"
 
 
-def main() -> None:
-    """Parse the command line, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, default=DATA, help="default ../shared/data beside the repository")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="outputs; default benchmarks/.work")
-    given = parser.parse_args()
-    data, folder = given.data.resolve(), work_folder(given.work)
-    print(machine())
-    for case in CASES:
-        print(f"\n### {case.title}\n")
-        if not (data / case.folder).exists():
-            print(f"Skipped: {case.folder} is not there.")
-            continue
-        print("\n".join(digest(case, find(case, data, folder / "out-cases"))), flush=True)
+def _chapter(case: Case) -> Chapter:
+    return Chapter(case.title, [case.folder], lambda data, folder: digest(case, find(case, data, folder / "out-cases")))
 
 
 if __name__ == "__main__":
-    main()
+    tell(__doc__, map(_chapter, CASES))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,21 @@ class Catalogue:
     title: str
     files: dict[str, str]
     ids: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What is told of one data set.
+
+    Attributes:
+        title: Its headline.
+        needs: Files or folders, below that of the data.
+        lines: Gives its lines, from the folder of the data and one to work in.
+    """
+
+    title: str
+    needs: Sequence[str]
+    lines: Callable[[Path, Path], Iterable[str]]
 
 
 def _lastfm(*modalities: str) -> Catalogue:
@@ -133,23 +148,30 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
     yield ""
 
 
-def main() -> None:
-    """Parse the command line, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def tell(doc: str | None, chapters: Iterable[Chapter]) -> None:
+    """Parse the command line and print the machine and each chapter whose data are there."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0] if doc else None)
     parser.add_argument("--data", type=Path, default=DATA, help="default ../shared/data beside the repository")
     parser.add_argument("--work", type=Path, metavar="DIR", help="outputs; default benchmarks/.work")
     given = parser.parse_args()
     data, folder = given.data.resolve(), work_folder(given.work)
     print(machine())
-    for catalogue in CATALOGUES:
-        print(f"\n### {catalogue.title}\n")
-        absent = [path for path in (*catalogue.files.values(), *catalogue.ids.values()) if not (data / path).exists()]
+    for chapter in chapters:
+        print(f"\n### {chapter.title}\n")
+        absent = [path for path in chapter.needs if not (data / path).exists()]
         if absent:
             print(f"Skipped: {absent[0]} is not there.")
             continue
+        print("\n".join(chapter.lines(data, folder)), flush=True)
+
+
+def _chapter(catalogue: Catalogue) -> Chapter:
+    def lines(data: Path, folder: Path) -> Iterable[str]:
         results = {name: diagnose(catalogue, data, folder / "out-real", more) for name, more in SETTINGS.items()}
-        print("\n".join(digest(list(catalogue.files), results)), flush=True)
+        return digest(list(catalogue.files), results)
+
+    return Chapter(catalogue.title, [*catalogue.files.values(), *catalogue.ids.values()], lines)
 
 
 if __name__ == "__main__":
-    main()
+    tell(__doc__, map(_chapter, CATALOGUES))

@@ -20,22 +20,19 @@ The metadata holds one JSON object under "clear_cli": the format version and whe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from clear_cli.errors import DataError
 from clear_cli.projector import Projector, Renorm
-from clear_cli.remote import local_copy
+from clear_cli.tensors import Kind
 
-FORMAT = "clear_cli.projector"
-FORMAT_VERSION = 1
+KIND = Kind("projector", "projector", 1, fix="clear-cli fit or clear-cli run writes one")
 FIELDS = (
     "mean",
     "directions",
@@ -78,17 +75,10 @@ def write_artifact(path: Path, projectors: Mapping[str, Projector], provenance: 
             f"{name}.renorm": np.int64(get_args(Renorm).index(projector.renorm)),
             f"{name}.placeholders": projector.placeholders.reshape(-1, projector.dim),
         }
-    # One metadata key: the library does not promise an order for several.
-    header = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "modalities": list(projectors),
-        **provenance,
-    }
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     # ascontiguousarray makes scalars one-dimensional.
     arrays = {name: array.reshape(np.shape(tensors[name])) for name, array in arrays.items()}
-    path.write_bytes(save(arrays, metadata={"clear_cli": json.dumps(header, sort_keys=True)}))
+    path.write_bytes(save(arrays, metadata=KIND.metadata(modalities=list(projectors), **provenance)))
 
 
 def read_artifact(path: Path) -> Artifact:
@@ -99,33 +89,13 @@ def read_artifact(path: Path) -> Artifact:
     """
     if path.is_dir():
         path = path / "projector.safetensors"
-    if not path.is_file():
-        raise DataError("no projector here", where=path, fix="clear-cli fit or clear-cli run writes one")
-    try:
-        with local_copy(path) as near, safe_open(near, framework="numpy") as file:
-            header = _header(file.metadata(), path)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
-    except (SafetensorError, OSError, TypeError, KeyError) as error:
-        raise DataError(f"not a readable safetensors file ({error})", where=path) from error
+    with KIND.opened(path) as (file, header):
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a mapping)
+    names = header.get("modalities")
+    if not isinstance(names, list):
+        raise DataError("the projector does not say of which modalities it is", where=path, fix=KIND.fix)
     provenance = {key: header[key] for key in header.keys() - {"format", "format_version", "modalities"}}
-    return Artifact({name: _projector(name, tensors, path) for name in header["modalities"]}, provenance)
-
-
-def _header(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
-    try:
-        header = json.loads((metadata or {}).get("clear_cli", "null"))
-    except json.JSONDecodeError:
-        header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT or not isinstance(header.get("modalities"), list):
-        raise DataError("this safetensors file does not hold clear_cli projectors", where=path)
-    if header.get("format_version") != FORMAT_VERSION:
-        raise DataError(
-            f"projector format {header.get('format_version')} is not supported",
-            where=path,
-            supported=FORMAT_VERSION,
-            fix="upgrade clear-cli",
-        )
-    return header
+    return Artifact({name: _projector(name, tensors, path) for name in names}, provenance)
 
 
 def _projector(name: str, tensors: Mapping[str, Any], path: Path) -> Projector:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from clear_cli import options as opt
 from clear_cli.arguments import read_gates, read_inputs, read_machine, read_options, refuse_failed
 from clear_cli.console import Console, gates_text, inspect_text, merged_text, plan_text, print_error, published_text
 from clear_cli.errors import UsageError
+from clear_cli.remote import place
 
 if TYPE_CHECKING:
     from clear_cli.gates import Gate
@@ -268,13 +270,15 @@ def check(
 ) -> None:
     """Judge an output by gates, from its diagnostics: nothing is computed again."""
     from clear_cli.gates import judge
-    from clear_cli.workflow.checking import read_document
+    from clear_cli.workflow.document import SCHEMA_VERSION
+    from clear_cli.workflow.published import read_output
 
     gates = read_gates(gate)
     if not gates:
         raise UsageError("nothing to check", fix="--gate 'leftover_heldout<=0.1'")
-    verdicts = judge(gates, read_document(path))
-    Console(as_json=as_json).result({"gates": list(map(asdict, verdicts))}, gates_text)
+    verdicts = judge(gates, read_output(path).diagnostics)
+    judged = {"schema_version": SCHEMA_VERSION, "command": "check", "gates": list(map(asdict, verdicts))}
+    Console(as_json=as_json).result(judged, gates_text)
     refuse_failed(verdicts, where=path)
 
 
@@ -288,11 +292,35 @@ def report(
 ) -> None:
     """Make the report of an output directory again, as a page or as Markdown."""
     from clear_cli.workflow.document import SCHEMA_VERSION
-    from clear_cli.workflow.reporting import report as make
+    from clear_cli.workflow.rendering import report as make
 
     path = make(directory, out, item_ids=not no_item_ids, overwrite=overwrite)
     made = {"schema_version": SCHEMA_VERSION, "command": "report", "out": str(path)}
     Console(as_json=as_json).result(made, lambda value: value["out"])
+
+
+@app.command()
+def compare(
+    outputs: Annotated[
+        list[Path],
+        typer.Argument(parser=place, metavar="DIR", help="Output directories, or their diagnostics.json."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", parser=place, metavar="FILE", help="A page or Markdown to write. Default: none."),
+    ] = None,
+    overwrite: opt.OverwriteFile = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Set outputs side by side: what was asked for, what was removed and left, and what it cost."""
+    from clear_cli.side_by_side import comparison_text
+    from clear_cli.workflow.document import SCHEMA_VERSION
+    from clear_cli.workflow.rendering import compare as set_side_by_side
+
+    found = set_side_by_side(outputs, out, overwrite=overwrite)
+    written = None if out is None else str(out)
+    result = {"schema_version": SCHEMA_VERSION, "command": "compare", "out": written, **found.document()}
+    Console(as_json=as_json).result(result, lambda _: comparison_text(found) + (f"\n\n{out}" if out else ""))
 
 
 @app.command()

@@ -132,12 +132,12 @@ def published_text(value: Mapping[str, Any]) -> str:
     if value["up_to_date"]:
         lines.append("up to date: same inputs, parameters and version")
     if value["pairs"]:
-        lines += _table(
+        lines += columns(
             ["shared by", "items", "leftover (chance)", "top canonical r", "RV", "neighbour overlap (chance)"],
             [_pair_row(pair) for pair in value["pairs"]],
         )
         lines.append("")
-    lines += _table(
+    lines += columns(
         ["modality", "rows", "usable", "dim", "rank (significant)", "strength", "energy at rank", "variance kept"],
         [_modality_row(name, one) for name, one in value["modalities"].items()],
     )
@@ -186,7 +186,7 @@ def _modality_row(name: str, one: Mapping[str, Any]) -> list[str]:
 
 def merged_text(value: Mapping[str, Any]) -> str:
     """The summary of merge: what was added up, what is removed, where it is."""
-    lines = _table(
+    lines = columns(
         ["shared by", "items", "files", "in several files"],
         [
             [" + ".join(pair["modalities"]), f"{pair['items']:,}", str(pair["files"]), _overlap(pair["overlap"])]
@@ -194,7 +194,7 @@ def merged_text(value: Mapping[str, Any]) -> str:
         ],
     )
     lines.append("")
-    lines += _table(
+    lines += columns(
         ["modality", "rows", "dim", "rank", "strength", "energy at rank"],
         [
             [
@@ -221,7 +221,7 @@ def _strength(one: Mapping[str, Any]) -> str:
 
 def plan_text(value: Mapping[str, Any]) -> str:
     """What a dry run found."""
-    lines = _table(
+    lines = columns(
         ["modality", "rows", "dim", "dtype", "container"],
         [
             [name, f"{one['rows']:,}", str(one["dim"]), one["dtype"], one["container"]]
@@ -249,12 +249,12 @@ def gates_text(value: Mapping[str, Any]) -> str:
         ]
         for one in value["gates"]
     ]
-    return "\n".join(_table(["gate", "of", "value", ""], rows))
+    return "\n".join(columns(["gate", "of", "value", ""], rows))
 
 
 def inspect_text(value: Mapping[str, Any]) -> str:
     """What is in a file, as indented names and values."""
-    return "\n".join(_outline({key: one for key, one in value.items() if key != "schema_version"}, ""))
+    return "\n".join(_outline({key: one for key, one in value.items() if key not in ("schema_version", "command")}, ""))
 
 
 def _outline(value: Mapping[str, Any], indent: str) -> list[str]:
@@ -286,7 +286,7 @@ def _change(figures: Mapping[str, Any]) -> str:
     return f"{_figure(figures['before'])} -> {_figure(figures['after'])}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns as wide as their widest cell; the first is flush left, the others flush right. No box to grep around."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     return [

@@ -6,7 +6,9 @@ which has the fields of SPREAD, and `(change)` for one with `before` and `after`
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+Schema = dict[str, Any]
 
 
 class Term(NamedTuple):
@@ -30,7 +32,10 @@ SPREAD = (
 )
 
 DOCUMENT = (
-    Term("schema_version", "0: names may still change until 1"),
+    Term(
+        "schema_version",
+        "1; it changes where a figure is removed or comes to mean something else, not where one is added",
+    ),
     Term("tool.name", "`clear_cli`"),
     Term("tool.version", "its version"),
     Term("warnings", "what the user should know"),
@@ -149,12 +154,13 @@ PAIR = (
     Term("sample.scatter.*.after", "the same items as written"),
 )  # fmt: skip
 
+SECTIONS = ((DOCUMENT, ""), (MODALITY, "modalities.*."), (PAIR, "pairs[]."))
+
 
 def paths() -> dict[str, str]:
     """Every path of the document, written out, and its meaning."""
-    sections = ((DOCUMENT, ""), (MODALITY, "modalities.*."), (PAIR, "pairs[]."))
     found = {}
-    for terms, prefix in sections:
+    for terms, prefix in SECTIONS:
         for term in terms:
             for path in _written_out(prefix + term.path):
                 found[path] = term.meaning
@@ -170,6 +176,33 @@ def _written_out(path: str) -> list[str]:
         ways = [f"{head}{dot}{side}.{tail}" for side in ("before", "after")]
         spots = ways if dot else [f"{name}.{side}" for side in ("before", "after")]
     return [f"{spot}.{term.path}" for spot in spots for term in SPREAD] if "(spread)" in marks else spots
+
+
+def describe(schema: Schema) -> None:
+    """Put into a schema of the document, as the description of each figure, what it means."""
+    for section, prefix in SECTIONS:
+        for term in section:
+            path = prefix + term.path.partition(" ")[0]
+            # What is held out is described once, for before and after.
+            _place(schema, path.replace("sample.held_out.", "sample.held_out.before."))["description"] = term.meaning
+    for term in SPREAD:
+        schema["$defs"]["spread"]["properties"][term.path]["description"] = term.meaning
+
+
+def _place(schema: Schema, path: str) -> Schema:
+    place = schema
+    for step in path.split("."):
+        within = _followed(schema, place)
+        place = within["additionalProperties"] if step == "*" else within["properties"][step.removesuffix("[]")]
+        if step.endswith("[]"):
+            place = _followed(schema, place)["items"]
+    return place
+
+
+def _followed(schema: Schema, place: Schema) -> Schema:
+    reference = place.get("$ref")
+    found: Schema = place if reference is None else schema["$defs"][reference.removeprefix("#/$defs/")]
+    return found
 
 
 def markdown() -> str:

@@ -1,7 +1,8 @@
-"""Write the pages of this folder that are generated from the program."""
+"""Write what is generated from the program: pages of this folder, and the meanings in the schema of diagnostics."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from typer.main import get_command
 from clear_cli import glossary
 from clear_cli.cli import app
 
+ROOT = Path(__file__).parents[1]
+SCHEMA = "clear_cli/report/report-v1.schema.json"
 NOTES = re.compile(r"\s+\[([^\[\]]*)\]$")
 """What Typer appends to a help text: `required`, the default, the range."""
 
@@ -74,8 +77,16 @@ with a name, for one of them, and may be repeated: `--rank 16 --rank text=8`. Th
 warnings to stderr. [Pipelines](pipeline.md#exit-codes) lists the exit codes.
 """
 
-PAGES = {"diagnostics.md": glossary.markdown, "cli.md": reference}
+
+def schema() -> str:
+    """The schema of diagnostics.json, which is written by hand but for the descriptions."""
+    written = json.loads((ROOT / SCHEMA).read_text(encoding="utf-8"))
+    glossary.describe(written)
+    return json.dumps(written, indent=2, ensure_ascii=False) + "\n"
+
+
+FILES = {"docs/diagnostics.md": glossary.markdown, "docs/cli.md": reference, SCHEMA: schema}
 
 if __name__ == "__main__":
-    for page, text in PAGES.items():
-        Path(__file__).with_name(page).write_text(text(), encoding="utf-8")
+    for path, text in FILES.items():
+        (ROOT / path).write_text(text(), encoding="utf-8")

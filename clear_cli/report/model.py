@@ -26,13 +26,14 @@ class InputFile:
 
 @dataclass(frozen=True)
 class InputOf:
-    """What one modality was read from; of many files, the first few."""
+    """What one modality was read from; of many files, the first few, and the digests of all."""
 
     modality: str
     container: str
     rows: int
     files: tuple[InputFile, ...]
     more: int
+    digests: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,17 @@ def _kept_in_sample(name: str, pairs: tuple[Pair, ...]) -> float | None:
 
 def _input(name: str, found: Document) -> InputOf:
     files = found.get("files") or []
+    digests = tuple(str(one.get("xxh3_128", one.get("etag", ""))) for one in files)
     return InputOf(
         modality=name,
         container=str((found.get("layout") or {}).get("container") or ""),
         rows=int(found.get("rows") or 0),
         files=tuple(
-            InputFile(str(one["name"]), int(one["bytes"]), str(one.get("xxh3_128", one.get("etag", ""))))
-            for one in files[:FILES]
+            InputFile(str(one["name"]), int(one["bytes"]), digest)
+            for one, digest in zip(files[:FILES], digests, strict=False)
         ),
         more=max(len(files) - FILES, 0),
+        digests=digests,
     )
 
 

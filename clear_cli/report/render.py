@@ -1,4 +1,7 @@
-"""The report as files: one page that needs nothing else, and Markdown. Everything that comes from data is escaped."""
+"""The report and the comparison as files: a page that needs nothing else, and Markdown.
+
+Everything that comes from data is escaped.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from clear_cli import __version__
 from clear_cli.report import pictures, tables, verdict, words
+from clear_cli.report.comparison import Comparison
 from clear_cli.report.model import Report
 from clear_cli.report.pair_pictures import of_pair
 from clear_cli.report.pairs import Pair
@@ -55,7 +60,26 @@ def html(report: Report) -> str:
 
 def markdown(report: Report) -> str:
     """The report as Markdown: its words and tables, without pictures."""
-    text = _template("report.md.j2").render(report=report)
+    return _tidy(_template("report.md.j2").render(report=report))
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """Runs side by side, as a page that loads nothing and runs nothing."""
+    return _template("comparison.html.j2").render(comparison=comparison, version=__version__)
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Runs side by side, as Markdown."""
+    return _tidy(_template("comparison.md.j2").render(comparison=comparison))
+
+
+def encoded(text: str) -> bytes:
+    """The bytes of a file; an id may hold what is no character."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _tidy(text: str) -> str:
+    """Markdown with one empty line where templates leave several."""
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 

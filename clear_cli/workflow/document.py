@@ -24,14 +24,10 @@ from clear_cli.workflow.heldout import held_out_leftover
 from clear_cli.workflow.projecting import Extreme, Outcome
 from clear_cli.workflow.sampled import add_overlap, sampled
 from clear_cli.workflow.solving import Solution, root_mean_square
+from clear_cli.workflow.warnings import audit_warnings, chance_warnings, outcome_warnings
 
-SCHEMA_VERSION = 0
-
-UNEQUAL_SCALES = 10.0
-MOST_OF_THE_VARIANCE = 0.5
-UNIT_NORM = 1e-3
-DRIFT_ROWS, FAR, SPREAD = 30, 0.5, 2.0
-"""Drift is warned of from so many rows on, for a mean so many deviations away, or a variance so many times as large."""
+SCHEMA_VERSION = 1
+"""Of the documents that are written: see report/*-v1.schema.json."""
 
 
 def document(
@@ -84,18 +80,9 @@ def fitted_document(
     return found
 
 
-def audited(found: Figures, projectors: Mapping[str, Projector]) -> Figures:
+def audited(found: Figures, solution: Solution) -> Figures:
     """The document of a fit whose rows are not written, with the warnings that those would have led to."""
-    modalities = found["modalities"]
-    warnings = [
-        _variance_warning(name, one["variance_kept_sample"])
-        for name, one in modalities.items()
-        if not projectors[name].identity and _hardly_kept(one.get("variance_kept_sample"))
-    ]
-    scales = scale_ratio([one["row_norm_rms"] for one in modalities.values()])
-    if scales and scales > UNEQUAL_SCALES:
-        warnings.append(_scale_warning(scales))
-    return {**found, "warnings": [*found["warnings"], *warnings]}
+    return {**found, "warnings": [*found["warnings"], *audit_warnings(found["modalities"], solution)]}
 
 
 def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: Mapping[str, Projector]) -> Figures:
@@ -107,7 +94,7 @@ def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: M
     scales = (
         {side: scale_ratio([one[side] for one in norms]) for side in ("before", "after")} if len(norms) > 1 else None
     )
-    warnings = [*known["warnings"], *_outcome_warnings(modalities, scales, projectors)]
+    warnings = [*known["warnings"], *outcome_warnings(modalities, scales, projectors)]
     complete: Figures = plain({**known, "modalities": modalities, "scale_ratio": scales, "warnings": warnings})
     return complete
 
@@ -172,16 +159,6 @@ def _pair(pair: Pair, moments: CrossMoments, a: Projector, b: Projector) -> Figu
     }
 
 
-def chance_warnings(projectors: Mapping[str, Projector], significances: Mapping[str, Significance]) -> list[str]:
-    """A warning for each modality that loses directions though none stands out."""
-    return [
-        f'nothing that "{name}" shares stands out from chance, and what is removed is noise: '
-        "are the rows of the same items in the same order?"
-        for name, found in significances.items()
-        if not found.significant and not projectors[name].identity and projectors[name].rank
-    ]
-
-
 def _gap(projector: Projector) -> float | None:
     """(sigma_k - sigma_k+1) / sigma_1: how clear the cut at the rank is."""
     spectrum, rank = projector.spectrum, projector.rank
@@ -208,72 +185,6 @@ def _outcome_figures(outcome: Outcome) -> Figures:
         "most_affected": listed(outcome.most),
         "least_affected": listed(outcome.least),
     }
-
-
-def _outcome_warnings(
-    modalities: Mapping[str, Figures], scales: Mapping[str, float | None] | None, projectors: Mapping[str, Projector]
-) -> list[str]:
-    warnings = []
-    for name, one in modalities.items():
-        changed = not projectors[name].identity
-        kept, alone = one.get("variance_kept"), one["rows_without_other_modality"]
-        if changed and kept is not None and _hardly_kept(kept):
-            warnings.append(_variance_warning(name, kept))
-        if changed and projectors[name].renorm == "none" and "histograms" in one and _unit_norm(one):
-            warnings.append(
-                f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed '
-                "(--renorm original hides it)"
-            )
-        if changed and alone:
-            warnings.append(
-                f'{alone:,} rows of "{name}" are the only modality of their item, which loses the shared signal'
-            )
-        drift = one.get("drift")
-        if drift and drift["rows"] >= DRIFT_ROWS and _drifted(drift):
-            warnings.append(
-                f'new rows of "{name}" differ from those of the fit inside the removed directions: their mean is '
-                f"{drift['mean_shift']:.2f} standard deviations away, their variance is "
-                f"{drift['variance_ratio']:.2f} times as large (fit again, or check that the encoder is the same)"
-            )
-        if one["rows_zeroed"]:
-            warnings.append(f'{one["rows_zeroed"]:,} rows of "{name}" held only shared signal and are now all zeros')
-        fillers = one["rows_by_status"]["placeholder"]
-        if fillers:
-            warnings.append(f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, but projected')
-    # A scale that was asked for has put them right.
-    if scales and scales["before"] and min(scales["before"], scales["after"] or 0.0) > UNEQUAL_SCALES:
-        warnings.append(_scale_warning(scales["before"]))
-    return warnings
-
-
-def _hardly_kept(kept: float | None) -> bool:
-    return kept is not None and kept < 1 - MOST_OF_THE_VARIANCE
-
-
-def _variance_warning(name: str, kept: float) -> str:
-    return (
-        f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
-        "(a lower rank or strength removes less)"
-    )
-
-
-def _scale_warning(ratio: float) -> str:
-    return (
-        f"row norms differ {ratio:.0f}-fold between modalities: recommenders that concatenate them "
-        "hear the loudest one only (--scale rms)"
-    )
-
-
-def _drifted(drift: Figures) -> bool:
-    return bool(drift["mean_shift"] > FAR or not 1 / SPREAD < drift["variance_ratio"] < SPREAD)
-
-
-def _unit_norm(one: Figures) -> bool:
-    """Whether the row norms before are 1 on average, and all fall into the bins around it."""
-    histogram = one["histograms"]["row_norm"]
-    return abs(one["row_norm_mean"]["before"] - 1) < UNIT_NORM and all(
-        0.9 < edge < 1.1 for edge, rows in zip(histogram["edges"], histogram["before"], strict=False) if rows
-    )
 
 
 def plain(value: Any) -> Any:

@@ -43,14 +43,15 @@ def inspect(path: str | Path, *, embedding_column: str | None = None, id_column:
 
 
 def _inspect(path: Path, embedding_column: str | None, id_column: str | None) -> dict[str, Any]:
+    known = {"schema_version": SCHEMA_VERSION, "command": "inspect"}
     if path.suffix == ".safetensors" or (path.is_dir() and (path / PROJECTOR).exists()):
-        return plain({"schema_version": SCHEMA_VERSION, "kind": "projector", **_projector(path)})  # type: ignore[no-any-return]
+        return plain({**known, "kind": "projector", **_projector(path)})  # type: ignore[no-any-return]
     if path.suffix == MOMENTS_SUFFIX:
-        return plain({"schema_version": SCHEMA_VERSION, "kind": "moments", **_moments(path)})  # type: ignore[no-any-return]
+        return plain({**known, "kind": "moments", **_moments(path)})  # type: ignore[no-any-return]
     source = open_source(path, modality="", embedding_column=embedding_column, id_column=id_column)
     return plain(  # type: ignore[no-any-return]
         {
-            "schema_version": SCHEMA_VERSION,
+            **known,
             "kind": "embeddings",
             "name": path.name,
             **source.describe(),
@@ -75,7 +76,7 @@ def _projector(path: Path) -> dict[str, Any]:
             "directions_kept": one.directions.shape[1],
             "placeholders": len(one.placeholders),
             "energy_at_rank": energy[one.rank - 1] if one.rank else 0.0,
-            "rank_of_90%_energy": energy_rank(one.spectrum, 0.9),
+            "rank_of_90_percent": energy_rank(one.spectrum, 0.9),
             "spectrum": one.spectrum[:16].tolist(),
         }
     return {"modalities": modalities, "provenance": artifact.provenance}

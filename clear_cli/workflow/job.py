@@ -25,7 +25,7 @@ from clear_cli.publish import Publication, is_current, read_manifest, recover, r
 from clear_cli.publish_file import FilePublication
 from clear_cli.publish_remote import RemotePublication, is_current_remote
 from clear_cli.remote import below, is_remote, reachable, revision
-from clear_cli.workflow.document import plain
+from clear_cli.workflow.document import SCHEMA_VERSION, plain
 from clear_cli.workflow.memory import piece_bytes
 from clear_cli.workflow.reporting import DIAGNOSTICS, write_reports
 
@@ -168,7 +168,12 @@ class Job:
         remote = is_remote(self.out)
         if not remote:
             recover(self.out)
-        manifest = {"command": self.command, "version": __version__, "parameters": plain(parameters)}
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "version": __version__,
+            "command": self.command,
+            "parameters": plain(parameters),
+        }
         existing = read_manifest(self.out)
         if existing is not None:
             manifest["inputs"] = self._inputs()

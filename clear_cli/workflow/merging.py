@@ -25,11 +25,12 @@ from clear_cli.publish_file import FilePublication
 from clear_cli.sample import Sample
 from clear_cli.subspace import Pair
 from clear_cli.workflow.agreeing import agreed_modalities
-from clear_cli.workflow.document import SCHEMA_VERSION, chance_warnings, modality_figures, plain
+from clear_cli.workflow.document import SCHEMA_VERSION, modality_figures, plain
 from clear_cli.workflow.evidence import Described, Evidence
 from clear_cli.workflow.moments_file import moments_publication, read_moments, write_moments
 from clear_cli.workflow.overlap import Overlap, SampledHashes, overlap_warnings
 from clear_cli.workflow.solving import Solution, solve
+from clear_cli.workflow.warnings import chance_warnings
 
 T = TypeVar("T")
 

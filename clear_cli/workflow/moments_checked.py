@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,19 +10,16 @@ from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 
 from clear_cli.embeddings.base import IdKind
 from clear_cli.errors import DataError
 from clear_cli.moments import CrossMoments
-from clear_cli.remote import local_copy
 from clear_cli.sample import Sample, sample_items
 from clear_cli.subspace import Pair
+from clear_cli.tensors import Kind
 from clear_cli.workflow.evidence import Described
 
-FORMAT = "clear_cli.moments"
-FORMAT_VERSION = 1
-FIX = "write it again: clear-cli fit ... --moments-out FILE"
+KIND = Kind("moments file", "moments", 1, fix="clear-cli fit ... --moments-out FILE writes one")
 
 MAX_EXPONENT = 2200
 """No scale that brings a float64 near 1 is beyond 2 ** this."""
@@ -41,13 +37,8 @@ def opened(path: Path) -> Iterator[Stored]:
     Raises:
         DataError: Not there, not ours, damaged, or of a later format; also of what is read in the block.
     """
-    if not path.is_file():
-        raise DataError("no moments file here", where=path, fix="clear-cli fit ... --moments-out FILE writes one")
-    try:
-        with local_copy(path) as near, safe_open(near, framework="numpy") as file:
-            yield Stored.of(file, _header(file.metadata(), path), path)
-    except (SafetensorError, OSError, TypeError) as error:
-        raise DataError(f"not a readable safetensors file ({error})", where=path, fix=FIX) from error
+    with KIND.opened(path) as (file, header):
+        yield Stored.of(file, header, path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,23 +140,6 @@ class Stored:
         return array
 
 
-def _header(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
-    try:
-        header = json.loads((metadata or {}).get("clear_cli", "null"))
-    except json.JSONDecodeError:
-        header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise DataError("this safetensors file does not hold clear_cli moments", where=path, fix=FIX)
-    if header.get("format_version") != FORMAT_VERSION:
-        raise DataError(
-            f"moments format {header.get('format_version')} is not supported",
-            where=path,
-            supported=FORMAT_VERSION,
-            fix="upgrade clear-cli",
-        )
-    return header
-
-
 def _described(one: Mapping[str, Any], path: Path) -> Described:
     rows, dim, dtype, ids = one["rows"], one["dim"], np.dtype(one["dtype"]), one["ids"]
     if not (_natural(rows) and _natural(dim) and dim and dtype.kind == "f" and ids in get_args(IdKind)):
@@ -186,4 +160,4 @@ def _natural(value: Any) -> bool:
 
 
 def _damaged(path: Path, problem: str) -> DataError:
-    return DataError(f"the moments file is damaged: {problem}", where=path, fix=FIX)
+    return DataError(f"the moments file is damaged: {problem}", where=path, fix=KIND.fix)

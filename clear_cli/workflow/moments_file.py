@@ -32,7 +32,7 @@ from clear_cli.moments import CrossMoments, bucket_count
 from clear_cli.publish_file import FilePublication
 from clear_cli.subspace import Pair
 from clear_cli.workflow.evidence import FOLDS, Described, Evidence
-from clear_cli.workflow.moments_checked import FORMAT, FORMAT_VERSION, Array, opened
+from clear_cli.workflow.moments_checked import KIND, Array, opened
 
 _CODES = {"float16": "F16", "float32": "F32", "float64": "F64", "int64": "I64", "uint64": "U64"}
 
@@ -55,8 +55,6 @@ def write_moments(evidence: Evidence, path: Path) -> None:
         arrays |= {f"{prefix}.hashes": sample.hashes, f"{prefix}.contents": sample.contents}
         arrays |= {f"{prefix}.rows_a": a, f"{prefix}.rows_b": b}
     header = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
         "version": __version__,
         "modalities": [
             {"name": name, "rows": one.rows, "dim": one.dim, "dtype": one.dtype.name, "ids": one.ids}
@@ -72,7 +70,7 @@ def write_moments(evidence: Evidence, path: Path) -> None:
         ],
         "settings": evidence.settings,
     }
-    _write(path, arrays, {"clear_cli": json.dumps(header, sort_keys=True)})
+    _write(path, arrays, KIND.metadata(**header))
 
 
 def read_described(path: Path) -> tuple[dict[str, Described], dict[str, Any]]:

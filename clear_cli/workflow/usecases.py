@@ -109,7 +109,7 @@ def diagnose(
         job.machine.progress.say(str(budget(job.sources, alignment, job.machine.memory, options)))
         fitted = fit_rows(job.sources, alignment, options, job.machine)
         found = fitted_document(job.sources, fitted, options, overlap_curve=overlap_curve)
-        return audited(found, fitted.projectors)
+        return audited(found, fitted)
 
     if out is None:
         return job.unpublished(work)
@@ -126,6 +126,8 @@ def plan(inputs: Sequence[Input], out: Path, options: FitOptions, machine: Machi
     names = list(job.sources)
     return {
         "schema_version": SCHEMA_VERSION,
+        "command": "run",
+        "dry_run": True,
         "output_exists": read_manifest(out) is not None,
         "modalities": {name: {"rows": source.rows, **source.describe()} for name, source in job.sources.items()},
         "pairs": [

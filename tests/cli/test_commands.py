@@ -85,7 +85,7 @@ class TestRun:
         code, out, _ = call("run", *modalities(files), "--out", tmp_path / "out", "--json")
         result = json.loads(out)
         assert code == 0
-        assert result["schema_version"] == 0
+        assert result["schema_version"] == 1
         assert result["pairs"][0]["items"] == 400
         assert all(Path(path).is_file() for path in result["outputs"])
 

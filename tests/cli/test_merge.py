@@ -177,7 +177,7 @@ class TestMerge:
         code, out, _ = call("merge", *days, "-o", "all.safetensors", "--json", "--rank", "text=2", "--rank", "3")
         result = json.loads(out)
         assert code == 0
-        assert (result["schema_version"], result["command"]) == (0, "merge")
+        assert (result["schema_version"], result["command"]) == (1, "merge")
         assert (result["files"], result["outputs"]) == (["day1.moments", "day2.moments"], ["all.safetensors"])
         assert {name: (one["rows"], one["rank"]) for name, one in result["modalities"].items()} == {
             "image": (400, 3),
@@ -289,7 +289,7 @@ class TestRefusals:
         assert (code, err.splitlines()[:2]) == (
             3,
             [
-                "error: this safetensors file does not hold clear_cli moments",
+                "error: this safetensors file is no moments file of clear-cli",
                 "  in: out-day1/projector.safetensors",
             ],
         )

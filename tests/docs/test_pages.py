@@ -41,9 +41,9 @@ def test_elided_output_matches_what_lies_between() -> None:
     assert not is_shown("a", "a\nb")
 
 
-@pytest.mark.parametrize("name", generate.PAGES)
-def test_generated_pages_are_what_the_program_says(name: str) -> None:
-    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == generate.PAGES[name](), "python docs/generate.py"
+@pytest.mark.parametrize("name", generate.FILES)
+def test_generated_files_are_what_the_program_says(name: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == generate.FILES[name](), "python docs/generate.py"
 
 
 def options() -> Iterator[tuple[str, str, str | None]]:

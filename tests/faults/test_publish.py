@@ -304,22 +304,23 @@ class TestWhatIsNeverReplaced:
 
     def test_a_file(self, out: Path) -> None:
         out.write_text("a file")
-        assert "exists and is not a directory" in self.refused(out)
+        text = f"the output exists and is not a directory\n  in: {out}\n  fix: choose another --out"
+        assert self.refused(out) == text
 
     @pytest.mark.parametrize("exists", [True, False])
     def test_a_symbolic_link(self, out: Path, exists: bool) -> None:
         if exists:
             release(out.with_name("real"), "old")
         out.symlink_to("real")
-        assert "is a symbolic link" in self.refused(out)
+        assert self.refused(out) == f"the output is a symbolic link\n  in: {out}\n  fix: choose another --out"
 
     @pytest.mark.parametrize("name", [".", "..", "../data"])
     def test_the_current_directory(self, out: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.chdir(out.parent)
-        assert "holds the current directory" in self.refused(Path(name))
+        assert self.refused(Path(name)).startswith("the output is a mount point, or holds the current directory\n")
 
     def test_a_mount_point(self) -> None:
-        assert "is a mount point" in self.refused(Path("/"))
+        assert self.refused(Path("/")).startswith("the output is a mount point, or holds the current directory\n")
 
     def test_a_directory_below_a_file(self, out: Path) -> None:
         out.write_text("a file")

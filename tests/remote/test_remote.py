@@ -18,6 +18,7 @@ import pytest
 
 from tests.conftest import Catalogue, planted, write_hdf5, write_npy, write_parquet
 from tests.consumers import environments
+from tests.contract.test_schemas import problems
 from tests.environments import environment_of
 
 pytestmark = pytest.mark.slow
@@ -138,6 +139,11 @@ def test_outputs_in_a_store_are_those_on_disk(run: Callable[..., Result], inputs
         if name.name in ("manifest.json", "report.html", "report.md"):
             continue  # what tells of the inputs: a store has entity tags, a disk hashes
         assert (tmp_path / "clean" / name).read_bytes() == (tmp_path / "fetched" / name).read_bytes(), name
+    assert problems("manifest", json.loads((tmp_path / "fetched/manifest.json").read_text())) == []
+    compared = run("-m", "clear_cli", "compare", "s3://shop/clean", tmp_path / "clean", "-o", "s3://shop/compared.md")
+    assert (compared.returncode, compared.stderr) == (0, "")
+    assert compared.stdout.split()[2] == "shop/clean"
+    assert "compared.md" in listing(run, "s3://shop")
 
 
 def test_a_second_run_is_up_to_date_and_another_one_needs_overwrite(

@@ -135,8 +135,43 @@ def test_a_word_that_on_invalid_does_not_know_is_refused(sides: dict[str, Floats
 
 
 def test_a_negative_number_of_directions_to_keep_is_refused(sides: dict[str, Floats]) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as error:
         clear_cli.fit(sides, max_rank=-1)
+    assert str(error.value) == "max rank -1 is negative"
+
+
+def test_ids_of_other_kinds_are_refused(sides: dict[str, Floats]) -> None:
+    ids: list[Any] = [object()] * len(sides[IMAGE])
+    with pytest.raises(DataError) as error:
+        clear_cli.fit(sides, ids=dict.fromkeys(sides, ids))
+    problem, *rest = str(error.value).splitlines()
+    assert problem.startswith("these ids cannot be used: Could not convert <object object at ")
+    assert rest == [f"  in: <array {IMAGE}>", "  supported: strings, or integers of 64 bits"]
+
+
+def test_arrays_and_paths_are_not_mixed_up(sides: dict[str, Floats], tmp_path: Path) -> None:
+    fitted, path = clear_cli.fit(sides), tmp_path / "p.safetensors"
+    fitted.save(path)
+    for call, message in (
+        (
+            lambda: clear_cli.fit({**sides, IMAGE: "image.npy"}),
+            "some embeddings are arrays and some are paths\n  fix: give all as arrays or all as paths",
+        ),
+        (
+            lambda: clear_cli.apply(fitted, sides, out=tmp_path / "out"),
+            "arrays are returned, not written\n  fix: apply without out and name",
+        ),
+        *(
+            (call, "files are written from a saved projector to a directory\n  fix: apply(path, {...}, out=...)")
+            for call in (
+                lambda: clear_cli.apply(fitted, {IMAGE: "image.npy"}, out=tmp_path / "out"),
+                lambda: clear_cli.apply(path, {IMAGE: "image.npy"}),
+            )
+        ),
+    ):
+        with pytest.raises(UsageError) as error:
+            call()
+        assert str(error.value) == message
 
 
 def test_the_figures_of_a_fit_are_those_of_its_projectors(sides: dict[str, Floats]) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from clear_cli.artifact import FIELDS, read_artifact, write_artifact
-from clear_cli.errors import DataError
 from clear_cli.projector import Projector
 from tests.laws.planted import Floats, fit, planted
+from tests.safetensors_files import header_of, rewritten
+from tests.safetensors_files import refusal as refusal_of
 
 PROVENANCE = {"version": "1.2.3", "rows": {"image": 200, "text": 200}}
 
@@ -38,21 +38,7 @@ def path(tmp_path: Path, projectors: dict[str, Projector]) -> Path:
     return target
 
 
-def rewritten(path: Path, *, tensors: dict[str, Any] | None = None, header: Any = None, drop: str = "") -> Path:
-    """The same file with other tensors or another header."""
-    stored = load_file(path)
-    with safe_open(path, framework="numpy") as file:
-        old = json.loads(file.metadata()["clear_cli"])
-    stored = {name: tensor for name, tensor in {**stored, **(tensors or {})}.items() if name != drop}
-    text = header if isinstance(header, str) else json.dumps({**old, **(header or {})})
-    save_file({name: np.asarray(tensor) for name, tensor in stored.items()}, path, metadata={"clear_cli": text})
-    return path
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(DataError) as error:
-        read_artifact(path)
-    return str(error.value)
+refusal = partial(refusal_of, read_artifact)
 
 
 def test_what_was_written_is_read_again(path: Path, projectors: dict[str, Projector]) -> None:
@@ -83,6 +69,8 @@ def test_rows_are_projected_alike_before_and_after(
 
 def test_the_directory_that_holds_it_will_do(path: Path) -> None:
     assert read_artifact(path.parent).provenance == read_artifact(path).provenance
+    path.unlink()
+    assert refusal(path.parent).startswith(f"no projector here\n  in: {path}\n")
 
 
 def test_the_same_projectors_are_the_same_bytes(path: Path, projectors: dict[str, Projector], tmp_path: Path) -> None:
@@ -121,9 +109,7 @@ def test_the_file_says_what_its_page_says(path: Path) -> None:
         "image.variances": ("float64", (8,)),
         "image.total_variance": ("float64", ()),
     }
-    with safe_open(path, framework="numpy") as file:
-        header = json.loads(file.metadata()["clear_cli"])
-    assert header == {
+    assert header_of(path) == {
         "format": "clear_cli.projector",
         "format_version": 1,
         "modalities": ["image", "text"],
@@ -152,57 +138,17 @@ def test_modalities_with_points_in_their_names_do_not_mix(tmp_path: Path, names:
         assert again[name].directions.tobytes() == fitted.projectors[name].directions.tobytes()
 
 
-def test_no_file(tmp_path: Path) -> None:
-    expected = "no projector here\n  in: {}\n  fix: clear-cli fit or clear-cli run writes one"
-    assert refusal(tmp_path / "nothing.safetensors") == expected.format(tmp_path / "nothing.safetensors")
-    assert refusal(tmp_path) == expected.format(tmp_path / "projector.safetensors")
-
-
-@pytest.mark.parametrize("content", [b"", b"\0" * 7, b"PAR1" * 20, b"\xff" * 100, b"{}" * 50])
-def test_a_file_that_is_no_safetensors(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "p.safetensors"
-    path.write_bytes(content)
-    message = refusal(path)
-    assert message.startswith("not a readable safetensors file (")
-    assert message.endswith(f"\n  in: {path}")
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_a_file_that_ends_early(path: Path, share: float) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    assert refusal(path).startswith("not a readable safetensors file (")
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        None,
-        {"format": "pt"},
-        {"clear_cli": "not json"},
-        {"clear_cli": "[1]"},
-        {"clear_cli": "null"},
-        {"clear_cli": '{"format": "other", "modalities": []}'},
-        {"clear_cli": '{"format": "clear_cli.projector"}'},
-        {"clear_cli": '{"format": "clear_cli.projector", "modalities": "image"}'},
-    ],
-)
-def test_a_safetensors_file_of_others(tmp_path: Path, metadata: Any) -> None:
-    path = tmp_path / "p.safetensors"
-    save_file({"weight": np.zeros(3)}, path, metadata=metadata)
-    assert refusal(path) == f"this safetensors file does not hold clear_cli projectors\n  in: {path}"
-
-
-@pytest.mark.parametrize("version", [2, 0, None])
-def test_a_format_that_is_not_known(path: Path, version: Any) -> None:
-    assert refusal(rewritten(path, header={"format_version": version})) == (
-        f"projector format {version} is not supported\n  in: {path}\n  supported: 1\n  fix: upgrade clear-cli"
-    )
-
-
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_tensor_that_is_missing(path: Path, field: str) -> None:
     assert refusal(rewritten(path, drop=f"text.{field}")) == (f'the projector of "text" lacks {field}\n  in: {path}')
+
+
+@pytest.mark.parametrize("modalities", [None, "image"])
+def test_a_header_without_modalities(path: Path, modalities: Any) -> None:
+    assert refusal(rewritten(path, header={"modalities": modalities})) == (
+        f"the projector does not say of which modalities it is\n  in: {path}\n"
+        "  fix: clear-cli fit or clear-cli run writes one"
+    )
 
 
 def test_a_modality_that_is_missing(path: Path) -> None:

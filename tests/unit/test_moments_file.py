@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from clear_cli.errors import DataError
 from clear_cli.workflow.evidence import Evidence
-from clear_cli.workflow.moments_file import read_described, read_moments, write_moments
+from clear_cli.workflow.moments_file import read_moments, write_moments
 from tests.laws.planted import fit, planted
+from tests.safetensors_files import header_of, rewritten
+from tests.safetensors_files import refusal as refusal_of
 
-FIX = "\n  fix: write it again: clear-cli fit ... --moments-out FILE"
+FIX = "\n  fix: clear-cli fit ... --moments-out FILE writes one"
 PAIR = "image|text"
+
+
+refusal = partial(refusal_of, read_moments)
 
 
 def gathered(**options: Any) -> Evidence:
@@ -41,26 +43,6 @@ def path(tmp_path: Path, evidence: Evidence) -> Path:
     target = tmp_path / "day1.moments"
     write_moments(evidence, target)
     return target
-
-
-def header_of(path: Path) -> Any:
-    with safe_open(path, framework="numpy") as file:
-        return json.loads(file.metadata()["clear_cli"])
-
-
-def rewritten(path: Path, *, tensors: dict[str, Any] | None = None, header: Any = None, drop: str = "") -> Path:
-    """The same file with other tensors or another header."""
-    old = header_of(path)
-    stored = {name: tensor for name, tensor in {**load_file(path), **(tensors or {})}.items() if name != drop}
-    text = header if isinstance(header, str) else json.dumps({**old, **(header or {})})
-    save_file({name: np.asarray(tensor) for name, tensor in stored.items()}, path, metadata={"clear_cli": text})
-    return path
-
-
-def refusal(path: Path, read: Callable[[Path], Any] = read_moments) -> str:
-    with pytest.raises(DataError) as error:
-        read(path)
-    return str(error.value)
 
 
 def test_the_file_says_what_its_page_says(path: Path) -> None:
@@ -106,55 +88,6 @@ def test_without_a_report_there_is_no_sample(tmp_path: Path) -> None:
     write_moments(gathered(report=False), tmp_path / "m")
     again = read_moments(tmp_path / "m")
     assert (again.samples, again.own, list(again.moments)) == ({}, {}, [("image", "text")])
-
-
-def test_no_file(tmp_path: Path) -> None:
-    for place in (tmp_path / "nothing", tmp_path):
-        assert (
-            refusal(place)
-            == f"no moments file here\n  in: {place}\n  fix: clear-cli fit ... --moments-out FILE writes one"
-        )
-
-
-@pytest.mark.parametrize("content", [b"", b"\0" * 7, b"PAR1" * 20, b"\xff" * 100, b"{}" * 50])
-def test_a_file_that_is_no_safetensors(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "m"
-    path.write_bytes(content)
-    message = refusal(path)
-    assert message.startswith("not a readable safetensors file (")
-    assert message.endswith(f"\n  in: {path}{FIX}")
-
-
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.9999])
-def test_a_file_that_ends_early(path: Path, share: float) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    for read in (read_moments, read_described):
-        assert refusal(path, read).startswith("not a readable safetensors file (")
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        None,
-        {"format": "pt"},
-        {"clear_cli": "not json"},
-        {"clear_cli": "[1]"},
-        {"clear_cli": "null"},
-        {"clear_cli": '{"format": "clear_cli.projector", "format_version": 1}'},
-    ],
-)
-def test_a_safetensors_file_of_others(tmp_path: Path, metadata: Any) -> None:
-    path = tmp_path / "m"
-    save_file({"weight": np.zeros(3)}, path, metadata=metadata)
-    assert refusal(path) == f"this safetensors file does not hold clear_cli moments\n  in: {path}{FIX}"
-
-
-@pytest.mark.parametrize("version", [2, 0, None, "1"])
-def test_a_format_that_is_not_known(path: Path, version: Any) -> None:
-    assert refusal(rewritten(path, header={"format_version": version})) == (
-        f"moments format {version} is not supported\n  in: {path}\n  supported: 1\n  fix: upgrade clear-cli"
-    )
 
 
 MODALITY = {"name": "image", "rows": 200, "dim": 12, "dtype": "float32", "ids": "string"}

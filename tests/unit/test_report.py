@@ -324,7 +324,7 @@ class TestCommand:
     def test_replaces_a_file_only_when_told(self, call: Run, folder: Path, tmp_path: Path) -> None:
         (tmp_path / "r.md").write_text("mine")
         code, _, err = call("report", folder / "run", "--out", tmp_path / "r.md")
-        assert (code, err) == (4, f"error: the output exists\n  in: {tmp_path}/r.md\n  fix: --overwrite\n")
+        assert (code, err) == (4, f"error: the report exists\n  in: {tmp_path}/r.md\n  fix: --overwrite\n")
         assert (tmp_path / "r.md").read_text() == "mine"
         assert call("report", folder / "run", "--out", tmp_path / "r.md", "--overwrite")[0] == 0
         assert [path.name for path in tmp_path.iterdir()] == ["r.md"]
@@ -333,39 +333,16 @@ class TestCommand:
         monkeypatch.chdir(folder / "run")
         code, _, err = call("report", ".", "--overwrite")
         assert code == 2
-        assert err.startswith("error: the output lies inside an input\n")
+        assert err.startswith("error: the report lies inside an output\n")
 
-    def test_refuses_what_is_no_output(self, call: Run, folder: Path, tmp_path: Path) -> None:
-        target = tmp_path / "r.html"
-        code, _, err = call("report", tmp_path / "none", "--out", target)
+    def test_makes_the_folder_and_knows_endings(self, call: Run, folder: Path, tmp_path: Path) -> None:
+        code, _, err = call("report", folder / "run", "--out", tmp_path / "r.pdf")
         assert (code, err) == (
-            3,
-            f"error: cannot read the file: no such file or directory\n  in: {tmp_path}/none/diagnostics.json\n"
-            "  fix: give an output directory of run, fit, apply or diagnose\n",
+            2,
+            'error: the report is a page or Markdown, and "r.pdf" is neither\n  in: --out\n  fix: --out r.html\n',
         )
-        assert call("report", folder / "run", "--out", tmp_path / "r.pdf")[0] == 2
-        assert call("report", folder / "run", "--out", tmp_path / "no/r.html")[0] == 4
-        assert not target.exists()
-
-    @pytest.mark.parametrize(
-        "text", ["", "{", "[]", "{}", '{"schema_version": 0}', '{"schema_version": 0, "modalities": {"a": 5}}']
-    )
-    def test_refuses_damaged_diagnostics(self, call: Run, tmp_path: Path, text: str) -> None:
-        (tmp_path / "out").mkdir()
-        path = tmp_path / "out/diagnostics.json"
-        path.write_text(text)
-        code, _, err = call("report", tmp_path / "out", "--out", tmp_path / "r.html")
-        assert (code, err) == (
-            3, f"error: the diagnostics are damaged\n  in: {path}\n  fix: run again to make them anew\n"
-        )  # fmt: skip
-
-    def test_refuses_a_newer_schema(self, call: Run, folder: Path, tmp_path: Path) -> None:
-        (tmp_path / "out").mkdir()
-        diagnostics, _ = documents(folder / "run")
-        (tmp_path / "out/diagnostics.json").write_text(json.dumps({**diagnostics, "schema_version": 99}))
-        code, _, err = call("report", tmp_path / "out", "--out", tmp_path / "r.html")
-        assert code == 3
-        assert err.startswith("error: the diagnostics are of schema version 99, and this version knows ")
+        assert call("report", folder / "run", "--out", tmp_path / "new/r.html")[0] == 0
+        assert [path.name for path in tmp_path.rglob("*")] == ["new", "r.html"]
 
 
 def test_odd_characters_in_ids_are_written(call: Run, tmp_path: Path, catalogue: Catalogue) -> None:

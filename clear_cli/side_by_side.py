@@ -1,0 +1,25 @@
+"""A comparison of runs as it is read on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from clear_cli.console import columns
+from clear_cli.report.comparison import Comparison, Line
+
+_ASCII = str.maketrans({"→": "->", "±": "+-", "–": "-", "−": "-", "²": "2"})
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """A column for each run; what differs has a star."""
+    nothing = [""] * len(comparison.runs)
+    rows = _rows(comparison.about + comparison.parameters)
+    for one in comparison.pairs + comparison.modalities:
+        rows += [["", *nothing], [one.title, *nothing], *_rows(one.lines)]
+    lines = [line.rstrip() for line in columns(["* differs", *comparison.runs], rows)]
+    return "\n".join([*lines, *(["", *comparison.notes] if comparison.notes else [])])
+
+
+def _rows(lines: Iterable[Line]) -> list[list[str]]:
+    labelled = ((f"{'*' if one.differs else ' '} {one.label}", *one.texts) for one in lines)
+    return [[cell.translate(_ASCII) for cell in row] for row in labelled]

@@ -1,0 +1,128 @@
+"""What the user should know, each in one line, and from which figure on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from clear_cli.chance import Significance
+from clear_cli.diagnostics import Figures, scale_ratio
+from clear_cli.norms import row_norms
+from clear_cli.projector import Projector
+from clear_cli.report.verdict import DRIFT_ROWS, FAR, HALF, LOUDER, SPREAD
+from clear_cli.workflow.solving import Solution
+
+UNIT_NORM = 1e-3
+"""How far the mean row norm of unit-norm rows is from 1 at most, and"""
+UNIT_NORMS = 0.9, 1.1
+"""between which norms all of them are."""
+
+
+def chance_warnings(projectors: Mapping[str, Projector], significances: Mapping[str, Significance]) -> list[str]:
+    """A warning for each modality that loses directions though none stands out."""
+    return [
+        f'nothing that "{name}" shares stands out from chance, and what is removed is noise: '
+        "are the rows of the same items in the same order?"
+        for name, found in significances.items()
+        if not found.significant and not projectors[name].identity and projectors[name].rank
+    ]
+
+
+def audit_warnings(modalities: Mapping[str, Figures], solution: Solution) -> list[str]:
+    """What the rows of a fit would lead to, were they written."""
+    warnings = []
+    for name, one in modalities.items():
+        if solution.projectors[name].identity:
+            continue
+        if _hardly_kept(one.get("variance_kept_sample")):
+            warnings.append(_variance_warning(name, one["variance_kept_sample"]))
+        if _sampled_unit_norm(name, solution):
+            warnings.append(_norm_warning(name, "a run with --renorm original hides it"))
+    scales = scale_ratio([one["row_norm_rms"] for one in modalities.values()])
+    if scales and scales > LOUDER:
+        warnings.append(_scale_warning(scales))
+    return warnings
+
+
+def outcome_warnings(
+    modalities: Mapping[str, Figures], scales: Mapping[str, float | None] | None, projectors: Mapping[str, Projector]
+) -> list[str]:
+    """What became of the rows that were written, and how loud the modalities are; parameters as in the document."""
+    warnings = []
+    for name, one in modalities.items():
+        changed = not projectors[name].identity
+        kept, alone = one.get("variance_kept"), one["rows_without_other_modality"]
+        if changed and kept is not None and _hardly_kept(kept):
+            warnings.append(_variance_warning(name, kept))
+        if changed and projectors[name].renorm == "none" and "histograms" in one and _unit_norm(one):
+            warnings.append(_norm_warning(name, "--renorm original hides it"))
+        if changed and alone:
+            warnings.append(
+                f'{alone:,} rows of "{name}" are the only modality of their item, which loses the shared signal'
+            )
+        drift = one.get("drift")
+        if drift and drift["rows"] >= DRIFT_ROWS and _drifted(drift):
+            warnings.append(
+                f'new rows of "{name}" differ from those of the fit inside the removed directions: their mean is '
+                f"{drift['mean_shift']:.2f} standard deviations away, their variance is "
+                f"{drift['variance_ratio']:.2f} times as large (fit again, or check that the encoder is the same)"
+            )
+        if one["rows_zeroed"]:
+            warnings.append(f'{one["rows_zeroed"]:,} rows of "{name}" held only shared signal and are now all zeros')
+        fillers = one["rows_by_status"]["placeholder"]
+        if fillers:
+            warnings.append(f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, but projected')
+    # A scale that was asked for has put them right.
+    if scales and scales["before"] and min(scales["before"], scales["after"] or 0.0) > LOUDER:
+        warnings.append(_scale_warning(scales["before"]))
+    return warnings
+
+
+def _hardly_kept(kept: float | None) -> bool:
+    return kept is not None and kept < 1 - HALF
+
+
+def _variance_warning(name: str, kept: float) -> str:
+    return (
+        f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
+        "(a lower rank or strength removes less)"
+    )
+
+
+def _scale_warning(ratio: float) -> str:
+    return (
+        f"row norms differ {ratio:.0f}-fold between modalities: recommenders that concatenate them "
+        "hear the loudest one only (--scale rms)"
+    )
+
+
+def _norm_warning(name: str, hint: str) -> str:
+    return f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed ({hint})'
+
+
+def _drifted(drift: Figures) -> bool:
+    return bool(drift["mean_shift"] > FAR or not 1 / SPREAD < drift["variance_ratio"] < SPREAD)
+
+
+def _unit_norm(one: Figures) -> bool:
+    """Whether the row norms before are 1 on average, and all fall into the bins around it."""
+    histogram = one["histograms"]["row_norm"]
+    low, high = UNIT_NORMS
+    return abs(one["row_norm_mean"]["before"] - 1) < UNIT_NORM and all(
+        low < edge < high for edge, rows in zip(histogram["edges"], histogram["before"], strict=False) if rows
+    )
+
+
+def _sampled_unit_norm(name: str, solution: Solution) -> bool:
+    """The same of the rows in the samples."""
+    norms = [
+        row_norms(rows)
+        for pair, sample in solution.samples.items()
+        for side, rows in zip(pair, sample.rows(), strict=True)
+        if side == name and len(rows)
+    ]
+    low, high = UNIT_NORMS
+    return bool(norms) and all(
+        abs(float(one.mean()) - 1) < UNIT_NORM and bool(np.all((low < one) & (one < high))) for one in norms
+    )
