@@ -166,6 +166,13 @@ def test_moments_beyond_all_numbers(path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("name", "shape"), [("sums_b", (32, 8)), ("products", (32, 12, 8))])
+def test_sums_that_no_rows_have(path: Path, name: str, shape: tuple[int, ...]) -> None:
+    assert refusal(rewritten(path, tensors={f"{PAIR}.moments.{name}": np.full(shape, 1e9)})) == (
+        f"the moments file is damaged: {PAIR}.moments.{name} are larger than the squares allow\n  in: {path}{FIX}"
+    )
+
+
 @pytest.mark.parametrize("capacity", [184, 20_001, 10**15])
 def test_a_sample_that_does_not_fit(path: Path, capacity: int) -> None:
     pairs = [{"modalities": ["image", "text"], "own": True, "sample_capacity": capacity}]
