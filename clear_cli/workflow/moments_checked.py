@@ -99,9 +99,9 @@ class Stored:
             raise self.damaged(f"{prefix} is beyond the range of float64")
         # Cauchy and Schwarz, but for rounding.
         sizes = [np.sqrt(one) * (1 + ROUNDING) for one in squares]
-        for of, size in zip(sums, sizes, strict=True):
+        for side, of, size in zip("ab", sums, sizes, strict=True):
             if (np.abs(of).max(axis=1, initial=0.0) > size * np.sqrt(count)).any():
-                raise self.damaged(f"{prefix}.sums are larger than the squares allow")
+                raise self.damaged(f"{prefix}.sums_{side} are larger than the squares allow")
         if (np.abs(products).max(axis=(1, 2), initial=0.0) > sizes[0] * sizes[1]).any():
             raise self.damaged(f"{prefix}.products are larger than the squares allow")
         return moments
