@@ -20,6 +20,8 @@ M_ARENA_MAX = -8
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    for other in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(other, signal.SIG_IGN)  # the first one cleans up, and a second must not cut that short
     raise Stopped(number)
 
 

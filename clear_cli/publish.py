@@ -4,7 +4,7 @@ All work happens in a hidden workspace beside the target, on the same file syste
 
     clean/                          the target: complete or absent, whatever happens
     .clean.<pid>-<random>.partial/  the workspace
-        lock                        held while its run lives: what can be locked is dead, and is removed
+        lock                        held while its run lives: what the dead left is removed by the next run
         new/                        what the run writes; one rename puts it in the place of the target
         old/                        the replaced target, where replacing takes two renames
 
@@ -15,11 +15,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import json
 import os
-import re
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,11 +26,13 @@ from typing import Any, Self
 from clear_cli.disk import FIX, UNSUPPORTED, Settling, fingerprints, nearest, output_error, sync, sync_below
 from clear_cli.errors import OutputError, UsageError
 from clear_cli.parallel import background
+from clear_cli.partial import IN_THE_WAY, fresh_partial, lock, partials, uninterrupted
 from clear_cli.remote import is_remote
 
 MANIFEST = "manifest.json"
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_CONTENTS = {"lock", "new", "old", "replaced"}
 _OVERTAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.EWOULDBLOCK}
 
 
@@ -57,14 +56,18 @@ class Publication:
             self._seen = read_manifest(self._target)
             check_target(self._out, overwrite=self._overwrite)
             self._target.parent.mkdir(parents=True, exist_ok=True)
-            self._workspace, self._lock = _make_workspace(self._target.parent, self._target.name)
-            self.path = self._workspace / "new"
-            self._settling = Settling(self.path)
+            with ExitStack() as made:
+                with uninterrupted():
+                    self._workspace, self._lock = _make_workspace(self._target)
+                    self.path = self._workspace / "new"
+                    self._settling = Settling(self.path)
+                    made.push(self.__exit__)
+                made.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._settling.quit()
-        with _reported(self._out):
+        with uninterrupted(), _reported(self._out):
+            self._settling.quit()
             _discard(self._workspace, self._lock, self._target)
 
     def publish(self, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -93,8 +96,8 @@ class Publication:
                 # Safe without a check: a directory replaces nothing but an empty directory.
                 self.path.rename(self._target)
                 return
-            with ExitStack() as lock:
-                lock.callback(os.close, _lock(self._target, os.O_RDONLY))
+            with ExitStack() as locked:
+                locked.callback(os.close, lock(self._target, os.O_RDONLY))
                 if read_manifest(self._target) != self._seen:
                     raise FileExistsError(errno.EEXIST, "the manifest has changed")
                 _replace(self._target, self.path, self._workspace / "old")
@@ -128,18 +131,17 @@ def check_target(out: Path, *, overwrite: bool) -> None:
             if not overwrite:
                 raise OutputError("the output exists", where=out, fix="--overwrite")
     existing = nearest(target.parent)
-    with _reported(existing):  # only the attempt tells the reason
-        _discard(*_make_workspace(existing, target.name), target)
+    with _reported(existing), uninterrupted():  # only the attempt tells the reason
+        _discard(*_make_workspace(existing / target.name), target)
 
 
 def recover(out: Path) -> None:
     """Clear up after runs that died: put back what they had moved away, remove what they left."""
     target = _target(out)
-    workspace = re.compile(re.escape(f".{target.name}.") + r"\d+-[0-9a-f]{8}\.partial")
-    for path in target.parent.glob(".*.partial"):
-        if workspace.fullmatch(path.name):
-            with suppress(OSError):
-                _discard(path, _lock(path / "lock", os.O_RDWR | os.O_CREAT), target)
+    for path in partials(target):
+        with suppress(OSError):
+            if {one.name for one in path.iterdir()} <= _CONTENTS:
+                _discard(path, lock(path / "lock", os.O_RDWR | os.O_CREAT), target)
 
 
 def refuse_overlap(
@@ -210,36 +212,23 @@ def _target(out: Path) -> Path:
     return Path(os.path.realpath(out.parent), out.name) if named else Path(os.path.realpath(out))
 
 
-def _make_workspace(parent: Path, name: str) -> tuple[Path, int]:
+def _make_workspace(target: Path) -> tuple[Path, int]:
     """A fresh workspace and its lock: on a file, for NFS shows other hosts no lock on a directory."""
     while True:
-        workspace = parent / f".{name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
+        workspace = fresh_partial(target)
         workspace.mkdir()
         try:
-            lock = _lock(workspace / "lock", os.O_RDWR | os.O_CREAT)
+            held = lock(workspace / "lock", os.O_RDWR | os.O_CREAT)
             (workspace / "new").mkdir()
-            return workspace, lock
+            return workspace, held
         except BaseException as error:
             shutil.rmtree(workspace, ignore_errors=True)
             # A run that starts right now may lock it first, take it for dead and remove it: try again.
-            if not isinstance(error, FileNotFoundError | BlockingIOError):
+            if not isinstance(error, IN_THE_WAY):
                 raise
 
 
-def _lock(path: Path, flags: int) -> int:
-    """An open descriptor, which holds the lock; BlockingIOError if another run does, or replaced the path."""
-    lock = os.open(path, flags, 0o666)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.path.samestat(os.fstat(lock), path.stat()):
-            raise BlockingIOError(errno.EWOULDBLOCK, "replaced before it was locked")
-    except OSError:
-        os.close(lock)
-        raise
-    return lock
-
-
-def _discard(workspace: Path, lock: int, target: Path) -> None:
+def _discard(workspace: Path, held: int, target: Path) -> None:
     """Put back what the run had moved away, if nothing took its place, and remove the rest."""
     old = workspace / "old"
     try:
@@ -247,7 +236,7 @@ def _discard(workspace: Path, lock: int, target: Path) -> None:
             old.rename(workspace / "replaced" if os.path.lexists(target) else target)
         shutil.rmtree(workspace, ignore_errors=True)
     finally:
-        os.close(lock)
+        os.close(held)
     with suppress(OSError):  # NFS keeps the lock file, under another name, until it is closed
         workspace.rmdir()
 

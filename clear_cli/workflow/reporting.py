@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clear_cli.disk import FIX, output_error
 from clear_cli.embeddings.base import unreadable
-from clear_cli.errors import DataError, OutputError, UsageError
+from clear_cli.errors import DataError, UsageError
 from clear_cli.publish import read_manifest, refuse_overlap
-from clear_cli.remote import is_remote, reachable
+from clear_cli.publish_file import FilePublication
+from clear_cli.remote import reachable
 from clear_cli.workflow.document import SCHEMA_VERSION
 
 DIAGNOSTICS = "diagnostics.json"
@@ -55,8 +55,9 @@ def report(folder: Path, out: Path | None = None, *, item_ids: bool = True, over
         text = _rendered(target.suffix.lower(), diagnostics, manifest, item_ids=item_ids)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise _damaged(folder) from error
-    with reachable(target):
-        _write(target, text, overwrite=overwrite)
+    with FilePublication(target, what="the report", option="--out", overwrite=overwrite) as staging:
+        staging.write(partial(Path.write_bytes, data=text))
+        staging.publish()
     return target
 
 
@@ -94,23 +95,3 @@ def _diagnostics(folder: Path) -> dict[str, Any]:
 
 def _damaged(folder: Path) -> DataError:
     return DataError("the diagnostics are damaged", where=folder / DIAGNOSTICS, fix="run again to make them anew")
-
-
-def _write(path: Path, text: bytes, *, overwrite: bool) -> None:
-    """Write a file whole or not at all."""
-    try:
-        if path.exists() and not overwrite:
-            raise OutputError("the output exists", where=path, fix="--overwrite")
-        if is_remote(path):
-            path.write_bytes(text)
-            return
-        part = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            part.write_bytes(text)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except FileNotFoundError as error:
-        raise OutputError("the folder does not exist", where=path.parent, fix=FIX) from error
-    except OSError as error:
-        raise output_error(error, path) from error

@@ -30,7 +30,7 @@ FLOORS = [
         "gates",
         "pooling",
     },
-    {"config", "disk", "machine", "parallel", "publish", "publish_file", "publish_remote", "remote"},
+    {"config", "disk", "machine", "parallel", "partial", "publish", "publish_file", "publish_remote", "remote"},
     {"embeddings", "artifact"},
     {"report"},
     {"workflow"},

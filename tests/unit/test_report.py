@@ -316,6 +316,10 @@ class TestCommand:
         assert call("report", folder / "bare", "--out", tmp_path / "bare.html")[0] == 0
         assert "No sample was measured" in (tmp_path / "bare.html").read_text()
 
+    def test_missing_folders_are_made(self, call: Run, folder: Path, tmp_path: Path) -> None:
+        assert call("report", folder / "run", "--out", tmp_path / "new/r.md")[0] == 0
+        assert [path.name for path in (tmp_path / "new").iterdir()] == ["r.md"]
+
     def test_json_and_no_item_ids(self, call: Run, folder: Path, tmp_path: Path) -> None:
         code, out, _ = call("report", folder / "run", "--out", tmp_path / "r.html", "--no-item-ids", "--json")
         assert (code, json.loads(out)["out"]) == (0, f"{tmp_path}/r.html")
@@ -324,7 +328,7 @@ class TestCommand:
     def test_replaces_a_file_only_when_told(self, call: Run, folder: Path, tmp_path: Path) -> None:
         (tmp_path / "r.md").write_text("mine")
         code, _, err = call("report", folder / "run", "--out", tmp_path / "r.md")
-        assert (code, err) == (4, f"error: the output exists\n  in: {tmp_path}/r.md\n  fix: --overwrite\n")
+        assert (code, err) == (4, f"error: the report exists\n  in: {tmp_path}/r.md\n  fix: --overwrite\n")
         assert (tmp_path / "r.md").read_text() == "mine"
         assert call("report", folder / "run", "--out", tmp_path / "r.md", "--overwrite")[0] == 0
         assert [path.name for path in tmp_path.iterdir()] == ["r.md"]
@@ -344,7 +348,6 @@ class TestCommand:
             "  fix: give an output directory of run, fit, apply or diagnose\n",
         )
         assert call("report", folder / "run", "--out", tmp_path / "r.pdf")[0] == 2
-        assert call("report", folder / "run", "--out", tmp_path / "no/r.html")[0] == 4
         assert not target.exists()
 
     @pytest.mark.parametrize(
