@@ -169,14 +169,16 @@ class Job:
         if not remote:
             recover(self.out)
         manifest = {"command": self.command, "version": __version__, "parameters": plain(parameters)}
-        existing = read_manifest(self.out)
+        existing, overwrite = read_manifest(self.out), self.overwrite
         if existing is not None:
             manifest["inputs"] = self._inputs()
-            if (is_current_remote if remote else is_current)(self.out, manifest) and self._has_beside(existing):
+            current = (is_current_remote if remote else is_current)(self.out, manifest)
+            overwrite = overwrite or current  # by itself; if it is complete but for the file beside it, both are made
+            if current and self._has_beside(existing):
                 diagnostics = json.loads((self.out / DIAGNOSTICS).read_text(encoding="utf-8"))
                 return Published(self.out, existing, diagnostics, current=True, beside=self._place_beside)
         publication = RemotePublication if remote else Publication
-        with self._beside or nullcontext(), publication(self.out, overwrite=self.overwrite) as staging:
+        with self._beside or nullcontext(), publication(self.out, overwrite=overwrite) as staging:
             if self.writes_embeddings and not remote:
                 require_free(self.out, sum(size for size, _ in self._state.values()), what="the output")
             # Hashed while the fit reads the same bytes: the disk is asked once.
