@@ -23,7 +23,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from clear_cli.disk import FIX, UNSUPPORTED, Settling, fingerprints, nearest, output_error, sync, sync_below
+from clear_cli.disk import (
+    FIX,
+    UNSUPPORTED,
+    Settling,
+    fingerprints,
+    make_folders,
+    nearest,
+    output_error,
+    sync,
+    sync_below,
+)
 from clear_cli.errors import OutputError, UsageError
 from clear_cli.parallel import background
 from clear_cli.partial import IN_THE_WAY, fresh_partial, lock, partials, uninterrupted
@@ -55,7 +65,7 @@ class Publication:
             # Read before the check: what appears after it was never checked and must not be replaced.
             self._seen = read_manifest(self._target)
             check_target(self._out, overwrite=self._overwrite)
-            self._target.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self._target.parent)
             with ExitStack() as made:
                 with uninterrupted():
                     self._workspace, self._lock = _make_workspace(self._target)

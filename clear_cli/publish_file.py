@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from clear_cli.disk import output_error, sync
+from clear_cli.disk import make_folders, output_error, sync
 from clear_cli.errors import OutputError
 from clear_cli.partial import IN_THE_WAY, fresh_partial, lock, partials, uninterrupted
 from clear_cli.publish import refuse_overlap
@@ -48,7 +48,7 @@ class FilePublication:
                 beside = Path(tempfile.gettempdir(), self.target.name)
             else:
                 beside = Path(os.path.realpath(self.target.parent), self.target.name)
-                beside.parent.mkdir(parents=True, exist_ok=True)
+                make_folders(beside.parent)
             for path in partials(beside):
                 with suppress(OSError), ExitStack() as dead:
                     dead.callback(os.close, lock(path, os.O_RDWR))

@@ -180,7 +180,7 @@ class Job:
         publication = RemotePublication if remote else Publication
         with self._beside or nullcontext(), publication(self.out, overwrite=overwrite) as staging:
             if self.writes_embeddings and not remote:
-                require_free(self.out, sum(size for size, _ in self._state.values()), what="the output")
+                require_free(self.out, sum(size for *_, size, _ in self._state.values()), what="the output")
             # Hashed while the fit reads the same bytes: the disk is asked once.
             inputs = background(self._inputs) if existing is None else lambda: manifest["inputs"]
             try:
@@ -284,4 +284,4 @@ def _state(path: Path) -> Any:
         status = path.stat()
     except OSError as error:
         raise unreadable(error, path) from error
-    return status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,13 +1,14 @@
-"""Commands that are stopped at a step: a process that has imported everything, and forks for each command.
+"""Commands that something happens to at a step: a process that has imported everything, and a fork for each command.
 
 The audit hook of a fork counts its steps: each opening, making, renaming and removing of a file or folder below the
 one that is watched, by any thread, and each look for the call that exchanges two directories. Before the n-th step the
-fork sends itself a signal. The hook lives here; the program knows nothing of it.
+fork sends itself a signal, or waits for another command. The hook lives here; the program knows nothing of it.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import resource
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -48,36 +50,46 @@ class Forks:
         self._process.communicate()
 
     def __call__(
-        self, *arguments: Any, watched: Path, number: int = signal.SIGKILL, at: int = 0, file_bytes: int = -1
+        self,
+        *arguments: Any,
+        watched: Path,
+        at: int = 0,
+        number: int = signal.SIGKILL,
+        meanwhile: str = "",
+        file_bytes: int = 0,
+        user: int = 0,
     ) -> Ended:
         """Run a command.
 
         Args:
             arguments: Of clear-cli.
             watched: The folder whose steps count.
-            number: The signal.
-            at: The step before which it is sent; 0 for never.
-            file_bytes: No file may become larger; -1 for any size.
+            at: The step before which something happens; 0 for never.
+            number: The signal that is sent.
+            meanwhile: A line for the shell that is run instead.
+            file_bytes: No file may become larger; 0 for any size.
+            user: Who runs it; 0 for the user of the tests.
         """
-        asked = {"arguments": [str(one) for one in arguments], "watched": str(watched), "number": int(number)}
+        asked = {"arguments": [str(one) for one in arguments], "watched": str(watched), "at": at}
+        asked |= {"number": int(number), "meanwhile": meanwhile, "file_bytes": file_bytes, "user": user}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps({**asked, "at": at, "file_bytes": file_bytes}), file=self._process.stdin, flush=True)
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
         return Ended(*json.loads(self._process.stdout.readline()))
 
 
 class _Steps:
-    """Counts steps, and sends the signal."""
+    """Counts steps, and lets it happen."""
 
-    def __init__(self, watched: str, number: int, at: int) -> None:
-        self._watched, self._number, self._at = os.path.realpath(watched), number, at
+    def __init__(self, watched: str, at: int, happening: Callable[[], object]) -> None:
+        self._watched, self._at, self._happening = os.path.realpath(watched), at, happening
         self.count = 0
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self._counts(event, arguments):
             self.count += 1
             if self.count == self._at:
-                os.kill(os.getpid(), self._number)
+                self._happening()
 
     def _counts(self, event: str, arguments: tuple[Any, ...]) -> bool:
         if event == "ctypes.dlsym":
@@ -86,7 +98,7 @@ class _Steps:
             return False
         path = os.fsdecode(arguments[0])
         # Names below an open folder come without it; only what is watched is removed that way.
-        return not os.path.isabs(path) or path.startswith(self._watched)
+        return path[:1] != os.sep or path.startswith(self._watched)
 
 
 def _fork(asked: dict[str, Any]) -> Ended:
@@ -107,9 +119,17 @@ def _fork(asked: dict[str, Any]) -> Ended:
 def _command(asked: dict[str, Any], report: int) -> None:
     from clear_cli import __main__
 
-    if asked["file_bytes"] >= 0:
+    def happen() -> None:
+        if asked["meanwhile"]:
+            subprocess.run(asked["meanwhile"], shell=True, check=True)
+        else:
+            os.kill(os.getpid(), asked["number"])
+
+    if asked["file_bytes"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (asked["file_bytes"],) * 2)
-    steps = _Steps(asked["watched"], asked["number"], asked["at"])
+    if asked["user"]:
+        os.setuid(asked["user"])
+    steps = _Steps(asked["watched"], asked["at"], happen)
     sys.argv = ["clear-cli", *asked["arguments"]]
     sys.addaudithook(steps)
     try:
@@ -125,11 +145,8 @@ def _command(asked: dict[str, Any], report: int) -> None:
 def main() -> None:
     """Answer each line of stdin, a command, with how it ended."""
     # What the commands import when they are called; nothing of it may start a thread, for the forks would lack it.
-    import clear_cli.report.render
-    import clear_cli.workflow.applying
-    import clear_cli.workflow.merging
-    import clear_cli.workflow.usecases
-
+    for name in ("report.render", "workflow.applying", "workflow.merging", "workflow.usecases"):
+        importlib.import_module(f"clear_cli.{name}")
     gc.freeze()
     for line in sys.stdin:
         print(json.dumps(_fork(json.loads(line))), flush=True)  # noqa: T201

@@ -48,21 +48,22 @@ INPUTS = "-m image=IN/image.parquet -m text=IN/text.npy --ids text=IN/text.txt"
 RUN = f"run -q {INPUTS} -o PLACE/clean --rank"
 FIT = f"fit -q {INPUTS} --no-report -o PLACE/fitted --moments-out PLACE/day.moments --rank"
 MERGE = "-o PLACE/all.safetensors --moments-out PLACE/all.moments --rank"
-REPORT = "report IN/fitted -o PLACE/report.md"
+MERGED = ("all.safetensors", "all.moments")
+REPORT = "-o PLACE/report.md"
 SCENARIOS = {
     "run, new": Scenario(f"{RUN} 1 --no-report", ("clean",)),
     "run, overwrite": Scenario(f"{RUN} 2 --no-report --overwrite", ("clean",), before=f"{RUN} 1 --no-report"),
     "run with a report, overwrite": Scenario(f"{RUN} 2 --overwrite", ("clean",), before=f"{RUN} 1"),
     "fit, new": Scenario(f"{FIT} 1", ("fitted", "day.moments")),
     "fit, overwrite": Scenario(f"{FIT} 2 --overwrite", ("fitted", "day.moments"), before=f"{FIT} 1 --winsorise 90%"),
-    "merge, new": Scenario(f"merge -q IN/day.moments {MERGE} 1", ("all.safetensors", "all.moments"), again=" --overwrite"),
+    "merge, new": Scenario(f"merge -q IN/day.moments {MERGE} 1", MERGED, again=" --overwrite"),
     "merge, overwrite": Scenario(
-        f"merge -q IN/day.moments {MERGE} 2 --overwrite",
-        ("all.safetensors", "all.moments"),
-        before=f"merge -q IN/day-2.moments {MERGE} 1",
+        f"merge -q IN/day.moments {MERGE} 2 --overwrite", MERGED, before=f"merge -q IN/day-2.moments {MERGE} 1"
     ),
-    "report, new": Scenario(REPORT, ("report.md",), again=" --overwrite"),
-    "report, overwrite": Scenario(f"{REPORT} --overwrite", ("report.md",), before="report IN/fitted-2 -o PLACE/report.md"),
+    "report, new": Scenario(f"report IN/fitted {REPORT}", ("report.md",), again=" --overwrite"),
+    "report, overwrite": Scenario(
+        f"report IN/fitted {REPORT} --overwrite", ("report.md",), before=f"report IN/fitted-2 {REPORT}"
+    ),
 }
 QUICK = {"run, new": 4, "run, overwrite": 4, "fit, new": 2, "merge, overwrite": 2, "report, overwrite": 2}
 """How many steps of which scenarios the default tests try."""
