@@ -279,6 +279,21 @@ def check(
 
 
 @app.command()
+def verify(
+    directory: opt.Reported,
+    as_json: opt.Json = False,
+) -> None:
+    """Compare every file of an output directory with the hash that its manifest keeps."""
+    from clear_cli.workflow.document import SCHEMA_VERSION
+    from clear_cli.workflow.verifying import verify as look
+
+    verdict = look(directory)
+    found = {"schema_version": SCHEMA_VERSION, "command": "verify", "out": str(directory), **asdict(verdict)}
+    Console(as_json=as_json).result(found, lambda _: inspect_text(asdict(verdict)))
+    verdict.refuse(directory)
+
+
+@app.command()
 def report(
     directory: opt.Reported,
     out: opt.ReportOut = None,
