@@ -117,7 +117,7 @@ def _fork(asked: dict[str, Any]) -> Ended:
 
 
 def _command(asked: dict[str, Any], report: int) -> None:
-    from clear_cli import __main__
+    from clear_cli import __main__  # imported before the fork
 
     def happen() -> None:
         if asked["meanwhile"]:
@@ -145,7 +145,7 @@ def _command(asked: dict[str, Any], report: int) -> None:
 def main() -> None:
     """Answer each line of stdin, a command, with how it ended."""
     # What the commands import when they are called; nothing of it may start a thread, for the forks would lack it.
-    for name in ("report.render", "workflow.applying", "workflow.merging", "workflow.usecases"):
+    for name in ("__main__", "report.render", "workflow.applying", "workflow.merging", "workflow.usecases"):
         importlib.import_module(f"clear_cli.{name}")
     gc.freeze()
     for line in sys.stdin:
