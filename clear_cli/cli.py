@@ -70,6 +70,7 @@ def run(
     fit_items: opt.FitItems = None,
     on_invalid: opt.OnInvalid = opt.Invalid.error,
     overwrite: opt.Overwrite = False,
+    resume: opt.Resume = False,
     dry_run: opt.DryRun = False,
     no_report: opt.NoReport = False,
     no_item_ids: opt.NoItemIds = False,
@@ -94,7 +95,7 @@ def run(
     if dry_run:
         console.result(usecases.plan(inputs, out, options, machine), plan_text)
         return
-    _show(usecases.run(inputs, out, options, overwrite=overwrite, machine=machine), console, gates)
+    _show(usecases.run(inputs, out, options, overwrite=overwrite, resume=resume, machine=machine), console, gates)
 
 
 @app.command()
@@ -192,6 +193,7 @@ def apply(
     name: opt.OutputName = [],  # noqa: B006
     on_invalid: opt.OnInvalid = opt.Invalid.error,
     overwrite: opt.Overwrite = False,
+    resume: opt.Resume = False,
     no_report: opt.NoReport = False,
     no_item_ids: opt.NoItemIds = False,
     threads: opt.Threads = None,
@@ -223,6 +225,7 @@ def apply(
         report=not no_report,
         item_ids=not no_item_ids,
         overwrite=overwrite,
+        resume=resume,
         machine=read_machine(threads, memory, tmp_dir, console),
     )
     _show(published, console, gates)

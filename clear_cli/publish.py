@@ -7,6 +7,7 @@ All work happens in a hidden workspace beside the target, on the same file syste
         lock                        held while its run lives: what the dead left is removed by the next run
         new/                        what the run writes; one rename puts it in the place of the target
         old/                        the replaced target, where replacing takes two renames
+        journal/                    of a run that can be resumed: the next such run takes over; in the end, done/
 
 A directory is replaced only if it bears our manifest, and only if that is the manifest seen at the start.
 """
@@ -42,7 +43,7 @@ from clear_cli.remote import is_remote
 MANIFEST = "manifest.json"
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-_CONTENTS = {"lock", "new", "old", "replaced"}
+_CONTENTS = {"lock", "new", "old", "replaced", "journal", "done"}
 _OVERTAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.EWOULDBLOCK}
 
 
@@ -54,10 +55,16 @@ class Publication:
             staging.publish({"version": ..., "command": ..., "parameters": ..., "inputs": ...})
 
     Leaving the block in any other way removes what was written and leaves the target as it was.
+
+    Args:
+        out: The target.
+        overwrite: It may be replaced, if it is an output.
+        resume: What was written is kept while there is a directory `staging.journal`, which is for the run to make;
+            and what a run before this one has kept is what `staging.path` holds at first.
     """
 
-    def __init__(self, out: Path, *, overwrite: bool) -> None:
-        self._out, self._overwrite, self._target = out, overwrite, _target(out)
+    def __init__(self, out: Path, *, overwrite: bool, resume: bool = False) -> None:
+        self._out, self._overwrite, self._resume, self._target = out, overwrite, resume, _target(out)
 
     def __enter__(self) -> Self:
         with _reported(self._out):
@@ -68,8 +75,12 @@ class Publication:
             make_folders(self._target.parent)
             with ExitStack() as made:
                 with uninterrupted():
-                    self._workspace, self._lock = _make_workspace(self._target)
-                    self.path = self._workspace / "new"
+                    kept = list(_kept(self._target))
+                    taken = [kept.pop()] if kept and self._resume else []
+                    for one in kept:
+                        _discard(*one, self._target)
+                    self._workspace, self._lock = taken[0] if taken else _make_workspace(self._target)
+                    self.path, self.journal = self._workspace / "new", self._workspace / "journal"
                     self._settling = Settling(self.path)
                     made.push(self.__exit__)
                 made.pop_all()
@@ -78,7 +89,10 @@ class Publication:
     def __exit__(self, *_: object) -> None:
         with uninterrupted(), _reported(self._out):
             self._settling.quit()
-            _discard(self._workspace, self._lock, self._target)
+            if self._resume and self.journal.exists():
+                os.close(self._lock)
+            else:
+                _discard(self._workspace, self._lock, self._target)
 
     def publish(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Put what was written in the place of the target, durably, and return the manifest as written.
@@ -96,6 +110,8 @@ class Publication:
             (self.path / MANIFEST).write_bytes(text)
             for path in (self.path / MANIFEST, self.path):
                 sync(path)
+            if self._resume and self.journal.exists():
+                self.journal.rename(self._workspace / "done")
             self._put_in_place()
             sync(self._target.parent)
         return whole
@@ -146,12 +162,22 @@ def check_target(out: Path, *, overwrite: bool) -> None:
 
 
 def recover(out: Path) -> None:
-    """Clear up after runs that died: put back what they had moved away, remove what they left."""
-    target = _target(out)
+    """Clear up after runs that died: put back what they had moved away, remove what they left and did not keep."""
+    for _, held in _kept(_target(out)):
+        os.close(held)
+
+
+def _kept(target: Path) -> Iterator[tuple[Path, int]]:
+    """Clear up as `recover` does, and yield what was kept: workspaces and their locks, for the caller to release."""
     for path in partials(target):
         with suppress(OSError):
-            if {one.name for one in path.iterdir()} <= _CONTENTS:
-                _discard(path, lock(path / "lock", os.O_RDWR | os.O_CREAT), target)
+            if not {one.name for one in path.iterdir()} <= _CONTENTS:
+                continue
+            held = lock(path / "lock", os.O_RDWR | os.O_CREAT)
+            if (path / "journal").exists():
+                yield path, held
+            else:
+                _discard(path, held, target)
 
 
 def refuse_overlap(

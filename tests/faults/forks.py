@@ -53,7 +53,7 @@ class Forks:
         self,
         *arguments: Any,
         watched: Path,
-        at: int = 0,
+        at: int | str = 0,
         number: int = signal.SIGKILL,
         meanwhile: str = "",
         file_bytes: int = 0,
@@ -64,7 +64,7 @@ class Forks:
         Args:
             arguments: Of clear-cli.
             watched: The folder whose steps count.
-            at: The step before which something happens; 0 for never.
+            at: The number of the step before which something happens, 0 for never; or the end of its path.
             number: The signal that is sent.
             meanwhile: A line for the shell that is run instead.
             file_bytes: No file may become larger; 0 for any size.
@@ -81,15 +81,20 @@ class Forks:
 class _Steps:
     """Counts steps, and lets it happen."""
 
-    def __init__(self, watched: str, at: int, happening: Callable[[], object]) -> None:
+    def __init__(self, watched: str, at: int | str, happening: Callable[[], object]) -> None:
         self._watched, self._at, self._happening = os.path.realpath(watched), at, happening
         self.count = 0
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self._counts(event, arguments):
             self.count += 1
-            if self.count == self._at:
+            if self._at in (self.count, self._named(arguments)):
+                self._at = 0
                 self._happening()
+
+    def _named(self, arguments: tuple[Any, ...]) -> str | None:
+        at = self._at
+        return at if isinstance(at, str) and str(arguments[0]).endswith(at) else None
 
     def _counts(self, event: str, arguments: tuple[Any, ...]) -> bool:
         if event == "ctypes.dlsym":

@@ -65,7 +65,7 @@ SCENARIOS = {
         f"report IN/fitted {REPORT} --overwrite", ("report.md",), before=f"report IN/fitted-2 {REPORT}"
     ),
 }
-QUICK = {"run, new": 4, "run, overwrite": 4, "fit, new": 2, "merge, overwrite": 2, "report, overwrite": 2}
+QUICK = {"run, new": 3, "run, overwrite": 3, "fit, new": 1, "merge, overwrite": 1, "report, overwrite": 1}
 """How many steps of which scenarios the default tests try."""
 
 Contents = dict[str, bytes]
