@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -169,20 +169,20 @@ class Job:
             if current and self._has_beside(existing):
                 diagnostics = json.loads((self.out / DIAGNOSTICS).read_text(encoding="utf-8"))
                 return Published(self.out, existing, diagnostics, current=True, beside=self._place_beside)
-        # Hashed while the fit reads the same bytes: the disk is asked once.
-        inputs = background(self._inputs) if existing is None else lambda: manifest["inputs"]
-        with ExitStack() as running:
-            running.enter_context(self._beside or nullcontext())
-            staging: Publication | RemotePublication
-            if remote:
-                staging = running.enter_context(RemotePublication(self.out, overwrite=overwrite))
-            else:
-                staging = running.enter_context(Publication(self.out, overwrite=overwrite, resume=self._resume))
-                if self.writes_embeddings:
-                    require_free(self.out, sum(size for *_, size, _ in self._state.values()), what="the output")
-                if self._resume:
-                    self.journal = running.enter_context(self._journal(staging, manifest, inputs))
-            return self._made(staging, manifest, inputs, work)
+        publication: Publication | RemotePublication = (
+            RemotePublication(self.out, overwrite=overwrite)
+            if remote
+            else Publication(self.out, overwrite=overwrite, resume=self._resume)
+        )
+        with self._beside or nullcontext(), publication as staging:
+            if self.writes_embeddings and not remote:
+                require_free(self.out, sum(size for *_, size, _ in self._state.values()), what="the output")
+            # Hashed while the fit reads the same bytes: the disk is asked once.
+            inputs = background(self._inputs) if existing is None else lambda: manifest["inputs"]
+            if self._resume and isinstance(staging, Publication):
+                self.journal = self._journal(staging, manifest, inputs)
+            with self.journal or nullcontext():
+                return self._made(staging, manifest, inputs, work)
 
     def _made(
         self,
