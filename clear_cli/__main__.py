@@ -7,12 +7,13 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import typer
 
 from clear_cli.cli import app
-from clear_cli.console import Stopped, error_text, print_error
+from clear_cli.console import Stopped, print_error
 from clear_cli.errors import ClearError, UsageError
 
 M_ARENA_MAX = -8
@@ -20,6 +21,8 @@ M_ARENA_MAX = -8
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    for other in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(other, signal.SIG_IGN)  # the first one cleans up, and a second must not cut that short
     raise Stopped(number)
 
 
@@ -47,17 +50,27 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
+        return _command()
+    except Stopped as stopped:
+        if stopped.exit_code != 128 + signal.SIGPIPE:
+            with suppress(Stopped):  # nobody reads stderr, either
+                print_error("stopped")
+        return stopped.exit_code
+    except SystemExit as end:  # Typer's own way out where the reader of a help text has gone
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        return 128 + signal.SIGPIPE
+
+
+def _command() -> int:
+    try:
         code = app(standalone_mode=False, prog_name="clear-cli")
         return code if isinstance(code, int) else 0
     except ClearError as error:
-        print_error(error_text(error))
+        print_error(f"error: {error}")
         return error.exit_code
     except typer.TyperException as error:
         return _usage_error(error)
-    except Stopped as stopped:
-        if stopped.exit_code != 128 + signal.SIGPIPE:
-            print_error("stopped")
-        return stopped.exit_code
 
 
 def _usage_error(error: typer.TyperException) -> int:
@@ -66,7 +79,7 @@ def _usage_error(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "clear-cli"
     problem = UsageError(message[:1].lower() + message[1:].rstrip("."), fix=f"{command} --help")
-    print_error(error_text(problem))
+    print_error(f"error: {problem}")
     return problem.exit_code
 
 

@@ -43,8 +43,9 @@ from clear_cli.remote import place
 from clear_cli.workflow import applying, usecases
 from clear_cli.workflow.document import fitted_document
 from clear_cli.workflow.fitting import fit_rows
+from clear_cli.workflow.inputs import open_inputs
 from clear_cli.workflow.inspecting import inspect
-from clear_cli.workflow.job import Published, open_inputs
+from clear_cli.workflow.job import Published
 from clear_cli.workflow.reading import non_finite
 from clear_cli.workflow.reporting import DIAGNOSTICS
 

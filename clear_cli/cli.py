@@ -72,6 +72,7 @@ def run(
     fit_items: opt.FitItems = None,
     on_invalid: opt.OnInvalid = opt.Invalid.error,
     overwrite: opt.Overwrite = False,
+    resume: opt.Resume = False,
     dry_run: opt.DryRun = False,
     no_report: opt.NoReport = False,
     no_item_ids: opt.NoItemIds = False,
@@ -96,7 +97,7 @@ def run(
     if dry_run:
         console.result(usecases.plan(inputs, out, options, machine), plan_text)
         return
-    _show(usecases.run(inputs, out, options, overwrite=overwrite, machine=machine), console, gates)
+    _show(usecases.run(inputs, out, options, overwrite=overwrite, resume=resume, machine=machine), console, gates)
 
 
 @app.command()
@@ -194,6 +195,7 @@ def apply(
     name: opt.OutputName = [],  # noqa: B006
     on_invalid: opt.OnInvalid = opt.Invalid.error,
     overwrite: opt.Overwrite = False,
+    resume: opt.Resume = False,
     no_report: opt.NoReport = False,
     no_item_ids: opt.NoItemIds = False,
     threads: opt.Threads = None,
@@ -225,6 +227,7 @@ def apply(
         report=not no_report,
         item_ids=not no_item_ids,
         overwrite=overwrite,
+        resume=resume,
         machine=read_machine(threads, memory, tmp_dir, console),
     )
     _show(published, console, gates)
@@ -280,6 +283,21 @@ def check(
     judged = {"schema_version": SCHEMA_VERSION, "command": "check", "gates": list(map(asdict, verdicts))}
     Console(as_json=as_json).result(judged, gates_text)
     refuse_failed(verdicts, where=path)
+
+
+@app.command()
+def verify(
+    directory: opt.Reported,
+    as_json: opt.Json = False,
+) -> None:
+    """Compare every file of an output directory with the hash that its manifest keeps."""
+    from clear_cli.workflow.document import SCHEMA_VERSION
+    from clear_cli.workflow.verifying import verify as look
+
+    verdict = look(directory)
+    found = {"schema_version": SCHEMA_VERSION, "command": "verify", "out": str(directory), **asdict(verdict)}
+    Console(as_json=as_json).result(found, lambda _: inspect_text(asdict(verdict)))
+    verdict.refuse(directory)
 
 
 @app.command()

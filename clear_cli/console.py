@@ -11,10 +11,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
-from clear_cli.errors import ClearError
+from clear_cli.errors import OutputError
 
 LOG_SECONDS = 30.0
 
@@ -42,13 +42,7 @@ class Console:
     def result(self, value: Mapping[str, Any], text: Callable[[Mapping[str, Any]], str]) -> None:
         """Print the result: `value` as JSON, or what `text` makes of it."""
         shown = json.dumps(value, allow_nan=False) if self.as_json else text(value)
-        try:
-            sys.stdout.write(shown.rstrip("\n") + "\n")
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Python would complain again when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Stopped(signal.SIGPIPE) from None
+        _print(shown.rstrip("\n"), sys.stdout)
 
     def warnings(self, warnings: Sequence[str]) -> None:
         """Print warnings, one line each; they are part of the result, so quiet does not silence them."""
@@ -72,15 +66,23 @@ class Console:
             yield _log(name, rows)
 
 
-def error_text(error: ClearError) -> str:
-    """An error as it is shown."""
-    return f"error: {error}"
-
-
 def print_error(text: str) -> None:
-    """Write a line to stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """Write a line to stderr. What cannot be said there, as the disk of a log is full, cannot be said anywhere."""
+    with suppress(OutputError):
+        _print(text, sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Write a line. Raises Stopped where the reader has closed the pipe, and an OutputError where the disk refuses."""
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except OSError as error:
+        # Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise Stopped(signal.SIGPIPE) from None
+        raise OutputError(f"cannot print the result: {(error.strerror or str(error)).lower()}") from error
 
 
 @contextmanager

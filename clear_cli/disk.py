@@ -111,6 +111,14 @@ def sync_below(folder: Path) -> None:
         sync(path)
 
 
+def make_folders(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, so that they outlive a power cut."""
+    if not folder.is_dir():
+        make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
 def sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

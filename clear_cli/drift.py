@@ -40,6 +40,17 @@ class Drift:
         self._total_sum += centred.sum(axis=0, dtype=np.float64)
         self._total_square += float((row_norms(centred) ** 2).sum())
 
+    @property
+    def state(self) -> Figures:
+        """All sums, in JSON types, so that they can be taken up again to the bit."""
+        sums = [one.tolist() for one in (self._sums, self._squares, self._total_sum)]
+        return {"rows": self.rows, "sums": sums, "total_square": self._total_square}
+
+    @state.setter
+    def state(self, state: Figures) -> None:
+        self.rows, self._total_square = state["rows"], state["total_square"]
+        self._sums, self._squares, self._total_sum = map(np.array, state["sums"])
+
     def figures(self) -> Figures | None:
         """What there is to say; None without removed directions, known variances, or at least two rows.
 

@@ -68,6 +68,25 @@ class Impact:
             for value, count in zip(*np.unique(doublings, return_counts=True), strict=True):
                 self._bins[side][int(value)] = self._bins[side].get(int(value), 0) + int(count)
 
+    @property
+    def state(self) -> Figures:
+        """All totals, in JSON types, so that they can be taken up again to the bit."""
+        return {
+            "rows": self.rows,
+            "energies": [self._before, self._after, self._moved],
+            "norms": list(self._norms),
+            "sums": [total.tolist() for total in self._sums],
+            "bins": [list(bins.items()) for bins in self._bins],
+            "removed_bins": self._removed_bins.tolist(),
+        }
+
+    @state.setter
+    def state(self, state: Figures) -> None:
+        self.rows, (self._before, self._after, self._moved) = state["rows"], state["energies"]
+        self._norms, self._sums = list(state["norms"]), [np.array(total) for total in state["sums"]]
+        self._bins = [dict(bins) for bins in state["bins"]]
+        self._removed_bins = np.array(state["removed_bins"], dtype=np.int64)
+
     def figures(self) -> Figures:
         """Totals over all usable rows, with the points of the histograms."""
         n = max(self.rows, 1)

@@ -133,6 +133,10 @@ MomentsOut = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run, once done.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Keep finished part files if stopped, and go on from those that were kept before."),
+]
 Gates = Annotated[
     list[str],
     typer.Option(

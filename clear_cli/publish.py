@@ -4,9 +4,10 @@ All work happens in a hidden workspace beside the target, on the same file syste
 
     clean/                          the target: complete or absent, whatever happens
     .clean.<pid>-<random>.partial/  the workspace
-        lock                        held while its run lives: what can be locked is dead, and is removed
+        lock                        held while its run lives: what the dead left is removed by the next run
         new/                        what the run writes; one rename puts it in the place of the target
         old/                        the replaced target, where replacing takes two renames
+        journal/                    of a run that can be resumed: the next such run takes over; in the end, done/
 
 A directory is replaced only if it bears our manifest, and only if that is the manifest seen at the start.
 """
@@ -15,25 +16,34 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import json
 import os
-import re
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from clear_cli.disk import FIX, UNSUPPORTED, Settling, fingerprints, nearest, output_error, sync, sync_below
+from clear_cli.disk import (
+    FIX,
+    UNSUPPORTED,
+    Settling,
+    fingerprints,
+    make_folders,
+    nearest,
+    output_error,
+    sync,
+    sync_below,
+)
 from clear_cli.errors import OutputError, UsageError
 from clear_cli.parallel import background
+from clear_cli.partial import IN_THE_WAY, fresh_partial, lock, partials, uninterrupted
 from clear_cli.remote import is_remote
 
 MANIFEST = "manifest.json"
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_CONTENTS = {"lock", "new", "old", "replaced", "journal", "done"}
 _OVERTAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.EWOULDBLOCK}
 
 
@@ -45,10 +55,16 @@ class Publication:
             staging.publish({"version": ..., "command": ..., "parameters": ..., "inputs": ...})
 
     Leaving the block in any other way removes what was written and leaves the target as it was.
+
+    Args:
+        out: The target.
+        overwrite: It may be replaced, if it is an output.
+        resume: What was written is kept while there is a directory `staging.journal`, which is for the run to make;
+            and what a run before this one has kept is what `staging.path` holds at first.
     """
 
-    def __init__(self, out: Path, *, overwrite: bool) -> None:
-        self._out, self._overwrite, self._target = out, overwrite, _target(out)
+    def __init__(self, out: Path, *, overwrite: bool, resume: bool = False) -> None:
+        self._out, self._overwrite, self._resume, self._target = out, overwrite, resume, _target(out)
 
     def __enter__(self) -> Self:
         with _reported(self._out):
@@ -56,16 +72,27 @@ class Publication:
             # Read before the check: what appears after it was never checked and must not be replaced.
             self._seen = read_manifest(self._target)
             check_target(self._out, overwrite=self._overwrite)
-            self._target.parent.mkdir(parents=True, exist_ok=True)
-            self._workspace, self._lock = _make_workspace(self._target.parent, self._target.name)
-            self.path = self._workspace / "new"
-            self._settling = Settling(self.path)
+            make_folders(self._target.parent)
+            with ExitStack() as made:
+                with uninterrupted():
+                    kept = list(_kept(self._target))
+                    taken = [kept.pop()] if kept and self._resume else []
+                    for one in kept:
+                        _discard(*one, self._target)
+                    self._workspace, self._lock = taken[0] if taken else _make_workspace(self._target)
+                    self.path, self.journal = self._workspace / "new", self._workspace / "journal"
+                    self._settling = Settling(self.path)
+                    made.push(self.__exit__)
+                made.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._settling.quit()
-        with _reported(self._out):
-            _discard(self._workspace, self._lock, self._target)
+        with uninterrupted(), _reported(self._out):
+            self._settling.quit()
+            if self._resume and self.journal.exists():
+                os.close(self._lock)
+            else:
+                _discard(self._workspace, self._lock, self._target)
 
     def publish(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Put what was written in the place of the target, durably, and return the manifest as written.
@@ -83,6 +110,8 @@ class Publication:
             (self.path / MANIFEST).write_bytes(text)
             for path in (self.path / MANIFEST, self.path):
                 sync(path)
+            if self._resume and self.journal.exists():
+                self.journal.rename(self._workspace / "done")
             self._put_in_place()
             sync(self._target.parent)
         return whole
@@ -93,8 +122,8 @@ class Publication:
                 # Safe without a check: a directory replaces nothing but an empty directory.
                 self.path.rename(self._target)
                 return
-            with ExitStack() as lock:
-                lock.callback(os.close, _lock(self._target, os.O_RDONLY))
+            with ExitStack() as locked:
+                locked.callback(os.close, lock(self._target, os.O_RDONLY))
                 if read_manifest(self._target) != self._seen:
                     raise FileExistsError(errno.EEXIST, "the manifest has changed")
                 _replace(self._target, self.path, self._workspace / "old")
@@ -128,18 +157,27 @@ def check_target(out: Path, *, overwrite: bool) -> None:
             if not overwrite:
                 raise OutputError("the output exists", where=out, fix="--overwrite")
     existing = nearest(target.parent)
-    with _reported(existing):  # only the attempt tells the reason
-        _discard(*_make_workspace(existing, target.name), target)
+    with _reported(existing), uninterrupted():  # only the attempt tells the reason
+        _discard(*_make_workspace(existing / target.name), target)
 
 
 def recover(out: Path) -> None:
-    """Clear up after runs that died: put back what they had moved away, remove what they left."""
-    target = _target(out)
-    workspace = re.compile(re.escape(f".{target.name}.") + r"\d+-[0-9a-f]{8}\.partial")
-    for path in target.parent.glob(".*.partial"):
-        if workspace.fullmatch(path.name):
-            with suppress(OSError):
-                _discard(path, _lock(path / "lock", os.O_RDWR | os.O_CREAT), target)
+    """Clear up after runs that died: put back what they had moved away, remove what they left and did not keep."""
+    for _, held in _kept(_target(out)):
+        os.close(held)
+
+
+def _kept(target: Path) -> Iterator[tuple[Path, int]]:
+    """Clear up as `recover` does, and yield what was kept: workspaces and their locks, for the caller to release."""
+    for path in partials(target):
+        with suppress(OSError):
+            if not {one.name for one in path.iterdir()} <= _CONTENTS:
+                continue
+            held = lock(path / "lock", os.O_RDWR | os.O_CREAT)
+            if (path / "journal").exists():
+                yield path, held
+            else:
+                _discard(path, held, target)
 
 
 def refuse_overlap(
@@ -210,36 +248,23 @@ def _target(out: Path) -> Path:
     return Path(os.path.realpath(out.parent), out.name) if named else Path(os.path.realpath(out))
 
 
-def _make_workspace(parent: Path, name: str) -> tuple[Path, int]:
+def _make_workspace(target: Path) -> tuple[Path, int]:
     """A fresh workspace and its lock: on a file, for NFS shows other hosts no lock on a directory."""
     while True:
-        workspace = parent / f".{name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
+        workspace = fresh_partial(target)
         workspace.mkdir()
         try:
-            lock = _lock(workspace / "lock", os.O_RDWR | os.O_CREAT)
+            held = lock(workspace / "lock", os.O_RDWR | os.O_CREAT)
             (workspace / "new").mkdir()
-            return workspace, lock
+            return workspace, held
         except BaseException as error:
             shutil.rmtree(workspace, ignore_errors=True)
             # A run that starts right now may lock it first, take it for dead and remove it: try again.
-            if not isinstance(error, FileNotFoundError | BlockingIOError):
+            if not isinstance(error, IN_THE_WAY):
                 raise
 
 
-def _lock(path: Path, flags: int) -> int:
-    """An open descriptor, which holds the lock; BlockingIOError if another run does, or replaced the path."""
-    lock = os.open(path, flags, 0o666)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.path.samestat(os.fstat(lock), path.stat()):
-            raise BlockingIOError(errno.EWOULDBLOCK, "replaced before it was locked")
-    except OSError:
-        os.close(lock)
-        raise
-    return lock
-
-
-def _discard(workspace: Path, lock: int, target: Path) -> None:
+def _discard(workspace: Path, held: int, target: Path) -> None:
     """Put back what the run had moved away, if nothing took its place, and remove the rest."""
     old = workspace / "old"
     try:
@@ -247,7 +272,7 @@ def _discard(workspace: Path, lock: int, target: Path) -> None:
             old.rename(workspace / "replaced" if os.path.lexists(target) else target)
         shutil.rmtree(workspace, ignore_errors=True)
     finally:
-        os.close(lock)
+        os.close(held)
     with suppress(OSError):  # NFS keeps the lock file, under another name, until it is closed
         workspace.rmdir()
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from clear_cli.disk import output_error, sync
+from clear_cli.disk import make_folders, output_error, sync
 from clear_cli.errors import OutputError
+from clear_cli.partial import IN_THE_WAY, fresh_partial, lock, partials, uninterrupted
 from clear_cli.publish import refuse_overlap
-from clear_cli.remote import is_remote, reachable
+from clear_cli.remote import is_remote, reachable, revision
 
 
 class FilePublication:
@@ -42,20 +43,29 @@ class FilePublication:
 
     def __enter__(self) -> Self:
         with self._reported():
-            self._check()
-            beside = self.target.parent
+            self._seen = self._check()
             if is_remote(self.target):
-                beside = Path(tempfile.gettempdir())
+                beside = Path(tempfile.gettempdir(), self.target.name)
             else:
-                beside.mkdir(parents=True, exist_ok=True)
-            self.path = beside / f".{self.target.name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
-            self.path.touch(exist_ok=False)  # only the attempt tells whether it can be written
+                beside = Path(os.path.realpath(self.target.parent), self.target.name)
+                make_folders(beside.parent)
+            for path in partials(beside):
+                with suppress(OSError), ExitStack() as dead:
+                    dead.callback(os.close, lock(path, os.O_RDWR))
+                    path.unlink()
+            with ExitStack() as made:
+                with uninterrupted():
+                    self.path, self._lock = _make(beside)
+                    made.push(self.__exit__)
+                made.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.path.unlink(missing_ok=True)
+        with uninterrupted():
+            os.close(self._lock)
+            self.path.unlink(missing_ok=True)
 
-    def write(self, writer: Callable[[Path], None]) -> None:
+    def write(self, writer: Callable[[Path], object]) -> None:
         """Let the file be written, under another name.
 
         Raises:
@@ -71,20 +81,40 @@ class FilePublication:
             OutputError: The disk or the store refuses, or another file has appeared there meanwhile.
         """
         with self._reported():
-            self._check()
             if is_remote(self.target):
+                self._refuse_overtaken()
                 self.target.fs.put(str(self.path), self.target.path)  # type: ignore[attr-defined]
                 return
             sync(self.path)
-            self.path.replace(self.target)
-            sync(self.target.parent)
+            with ExitStack() as turn:
+                folder = os.open(self.path.parent, os.O_RDONLY)
+                turn.callback(os.close, folder)
+                fcntl.flock(folder, fcntl.LOCK_EX)  # of two that look and replace, one does after the other
+                self._refuse_overtaken()
+                self.path.replace(self.target)
+            sync(self.path.parent)
 
-    def _check(self) -> None:
+    def _refuse_overtaken(self) -> None:
+        if self._check() != self._seen:
+            raise OutputError(
+                f"another run has written {self.what} meanwhile",
+                where=self.target,
+                fix=f"run again, or {self.fix}",
+            )
+
+    def _check(self) -> tuple[int | str, ...] | None:
+        """What tells the file that is there, and may be replaced, from any other; None if there is none."""
         link = not is_remote(self.target) and self.target.is_symlink()
         if link or (self.target.exists() and not self.target.is_file()):
             raise OutputError(f"{self.what} would replace what is not a file", where=self.target, fix=self.fix)
-        if self.target.exists() and not self._overwrite:
+        if not self.target.exists():
+            return None
+        if not self._overwrite:
             raise OutputError(f"{self.what} exists", where=self.target, fix="--overwrite")
+        if is_remote(self.target):
+            return tuple(revision(self.target).values())
+        status = self.target.stat()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -93,3 +123,14 @@ class FilePublication:
                 yield
         except OSError as error:
             raise output_error(error, self.target, self.fix) from error
+
+
+def _make(target: Path) -> tuple[Path, int]:
+    """An empty file beside the target, and its lock; only the attempt tells whether it can be written."""
+    while True:
+        path = fresh_partial(target)
+        path.touch(exist_ok=False)
+        try:
+            return path, lock(path, os.O_RDWR)
+        except IN_THE_WAY:  # a run that starts right now took it for dead: try again
+            path.unlink(missing_ok=True)

@@ -53,8 +53,7 @@ class RemotePublication:
         with reachable(self._out, OSError):
             if self.path is not self._out:
                 self._replace()
-            written = {name: revision(path) for name, path in files_below(self._out).items()}
-            whole, text = manifest_of(manifest, written)
+            whole, text = manifest_of(manifest, revisions(self._out))
             (self._out / MANIFEST).write_bytes(text)
         self._published = True
         return whole
@@ -88,5 +87,9 @@ def check_remote(out: Path, *, overwrite: bool) -> None:
 def is_current_remote(out: Path, wanted: dict[str, Any]) -> bool:
     """Whether the output is what a run with this manifest would write. Its files are known by their entity tags."""
     there = read_manifest(out) or {}
-    found = {name: revision(path) for name, path in files_below(out).items() if name != MANIFEST}
-    return agrees(there, wanted) and bool(found == there.get("outputs"))
+    return agrees(there, wanted) and bool(revisions(out) == there.get("outputs"))
+
+
+def revisions(out: Path) -> dict[str, dict[str, int | str]]:
+    """Path inside an output -> size and entity tag, of every file but its manifest."""
+    return {name: revision(path) for name, path in files_below(out).items() if name != MANIFEST}

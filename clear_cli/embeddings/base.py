@@ -8,10 +8,10 @@ holds besides is the business of its sink alone, which reads it where it writes.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,18 @@ class Sink(Protocol):
     def __enter__(self) -> Sink: ...
 
     def __exit__(self, *error: object) -> None: ...
+
+
+@runtime_checkable
+class PartSink(Sink, Protocol):
+    """A sink that writes files one after the other, each from consecutive rows, and can go on after any of them."""
+
+    parts: Sequence[tuple[Path, int]]
+    """The paths of the files below the target, and the rows of each."""
+
+    def resume(self, finished: int, written: Callable[[], None]) -> None:
+        """Leave the first `finished` files, and their rows, alone; call `written` when a further one is complete."""
+        ...
 
 
 class Rows(Protocol):

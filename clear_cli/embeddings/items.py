@@ -16,7 +16,8 @@ from clear_cli.health import Status
 _STATUSES = pa.array([status.label for status in Status])
 _NAMES = pa.dictionary(pa.int8(), pa.string())
 GROUP_ROWS = 1 << 17
-_FIGURES = ("removed", "norm_before", "norm_after", "moved")
+FIGURES = ("removed", "norm_before", "norm_after", "moved")
+"""Those of each row that the table holds."""
 
 
 class ItemsWriter:
@@ -29,7 +30,7 @@ class ItemsWriter:
 
     def __init__(self, path: Path, id_type: pa.DataType) -> None:
         fields = [("item_id", id_type), ("modality", _NAMES), ("row", pa.int64()), ("status", _NAMES)]
-        self._schema = pa.schema(fields + [(name, pa.float64()) for name in _FIGURES])
+        self._schema = pa.schema(fields + [(name, pa.float64()) for name in FIGURES])
         self._stack = ExitStack()
         self._writer = self._stack.enter_context(table_writer(path, self._schema, repeating=["modality", "status"]))
         self._waiting: list[pa.Table] = []
@@ -66,7 +67,7 @@ class ItemsWriter:
             pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, dtype=np.int8)), pa.array([modality])),
             pa.array(np.arange(start, start + n)),
             pa.DictionaryArray.from_arrays(pa.array(status.astype(np.int8)), _STATUSES),
-            *(pa.array(figures[name], mask=valueless) for name in _FIGURES),
+            *(pa.array(figures[name], mask=valueless) for name in FIGURES),
         ]
         self._waiting.append(pa.table(columns, schema=self._schema))
         if sum(map(len, self._waiting)) >= GROUP_ROWS:

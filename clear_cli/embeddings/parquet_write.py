@@ -8,7 +8,7 @@ written and forgotten.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -42,12 +42,20 @@ class ParquetSink:
         self._columns = _columns(sources)
         self._written = dict.fromkeys(self._sources, 0)
         self._waiting = {name: _Rows() for name in self._sources}
+        self.parts = [(part.name, part.rows) for part in self._source.parts]
+        self._finished = 0
+        self._part_written: Callable[[], None] = lambda: None
         self._steps = self._write_parts()
         self._needed: int | None = 0
         self._lock = Lock()
 
+    def resume(self, finished: int, written: Callable[[], None]) -> None:
+        """Leave the first `finished` parts alone, and tell of every further one. See `base.PartSink`."""
+        self._finished, self._part_written = finished, written
+        self._written = dict.fromkeys(self._sources, sum(rows for _, rows in self.parts[:finished]))
+
     def __enter__(self) -> ParquetSink:
-        self._needed = next(self._steps)
+        self._needed = next(self._steps, None)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -81,8 +89,9 @@ class ParquetSink:
 
     def _write_parts(self) -> Generator[int]:
         """Write everything; yields the rows of the piece that comes next, and goes on when these are there."""
-        for part in self._source.parts:
+        for part in self._source.parts[self._finished :]:
             yield from self._write_part(part)
+            self._part_written()
         self._write_sidecars()
 
     def _write_part(self, part: Part) -> Generator[int]:

@@ -35,6 +35,7 @@ def apply(
     report: bool = True,
     item_ids: bool = True,
     overwrite: bool = False,
+    resume: bool = False,
     machine: Machine | None = None,
 ) -> Published:
     """Write modalities again through fitted projectors; they need not share items. Errors as in `run`."""
@@ -45,7 +46,7 @@ def apply(
         one.modality: limited(artifact, one.modality, rank or PerModality(None), strength or PerModality(None))
         for one in inputs
     }
-    job = Job("apply", inputs, out, overwrite, machine or Machine(), others=[file])
+    job = Job("apply", inputs, out, overwrite, machine or Machine(), others=[file], resume=resume)
     for name, source in job.sources.items():
         if source.dim != projectors[name].dim:
             raise DataError(

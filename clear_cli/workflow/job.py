@@ -17,16 +17,16 @@ from clear_cli.config import Input, wildcard_root
 from clear_cli.disk import fingerprint, output_error, require_free
 from clear_cli.embeddings import open_source
 from clear_cli.embeddings.align import Alignment, align, grouped
-from clear_cli.embeddings.base import Source, unreadable
 from clear_cli.errors import DataError, UsageError
 from clear_cli.machine import Machine
 from clear_cli.parallel import background
 from clear_cli.publish import Publication, is_current, read_manifest, recover, refuse_overlap
 from clear_cli.publish_file import FilePublication
 from clear_cli.publish_remote import RemotePublication, is_current_remote
-from clear_cli.remote import below, is_remote, reachable, revision
+from clear_cli.remote import is_remote, reachable
 from clear_cli.workflow.document import SCHEMA_VERSION, plain
-from clear_cli.workflow.memory import piece_bytes
+from clear_cli.workflow.inputs import described, open_inputs, output_names, state_of
+from clear_cli.workflow.journal import Journal
 from clear_cli.workflow.reporting import DIAGNOSTICS, write_reports
 
 PROJECTOR = "projector.safetensors"
@@ -55,21 +55,6 @@ class Published:
     beside: Path | None = None
 
 
-def open_inputs(inputs: Sequence[Input], machine: Machine) -> dict[str, Source]:
-    """The sources of all modalities, by name. Errors as in `open_source`."""
-    return {
-        one.modality: open_source(
-            one.path,
-            modality=one.modality,
-            embedding_column=one.embedding_column,
-            id_column=one.id_column,
-            ids=one.ids,
-            piece_bytes=piece_bytes(machine.memory, len(inputs)),
-        )
-        for one in inputs
-    }
-
-
 class Job:
     """Inputs that are open and an output that may be written: what all use-cases begin and end with."""
 
@@ -83,7 +68,14 @@ class Job:
         *,
         others: Sequence[Path | None] = (),
         beside: FilePublication | None = None,
+        resume: bool = False,
     ) -> None:
+        if resume and out is not None and is_remote(out):
+            raise UsageError(
+                "nothing can be resumed in a store", where="--resume", fix="write to a folder, and copy that"
+            )
+        self._resume = resume
+        self.journal: Journal | None = None
         self.command, self.overwrite, self.machine, self._beside = command, overwrite, machine, beside
         self.out = out or Path()
         self.writes_embeddings = command not in ("fit", "diagnose")
@@ -96,10 +88,10 @@ class Job:
         if beside is not None:
             beside.refuse_overlap([self.out], other="the output directory")
             beside.refuse_overlap(read)
-        self._state = {path: _state(path) for path in given}
+        self._state = {path: state_of(path) for path in given}
         with reachable(", ".join(str(one.path) for one in inputs)):
             self.sources = open_inputs(inputs, machine)
-            self._state |= {path: _state(path) for source in self.sources.values() for path in source.files()}
+            self._state |= {path: state_of(path) for source in self.sources.values() for path in source.files()}
             if self.writes_embeddings:
                 self._acquaint()
             self._group_sources = {
@@ -174,42 +166,77 @@ class Job:
             "command": self.command,
             "parameters": plain(parameters),
         }
-        existing = read_manifest(self.out)
+        existing, overwrite = read_manifest(self.out), self.overwrite
         if existing is not None:
             manifest["inputs"] = self._inputs()
-            if (is_current_remote if remote else is_current)(self.out, manifest) and self._has_beside(existing):
+            current = (is_current_remote if remote else is_current)(self.out, manifest)
+            overwrite = overwrite or current  # by itself; if it is complete but for the file beside it, both are made
+            if current and self._has_beside(existing):
                 diagnostics = json.loads((self.out / DIAGNOSTICS).read_text(encoding="utf-8"))
                 return Published(self.out, existing, diagnostics, current=True, beside=self._place_beside)
-        publication = RemotePublication if remote else Publication
-        with self._beside or nullcontext(), publication(self.out, overwrite=self.overwrite) as staging:
+        publication: Publication | RemotePublication = (
+            RemotePublication(self.out, overwrite=overwrite)
+            if remote
+            else Publication(self.out, overwrite=overwrite, resume=self._resume)
+        )
+        with self._beside or nullcontext(), publication as staging:
             if self.writes_embeddings and not remote:
-                require_free(self.out, sum(size for size, _ in self._state.values()), what="the output")
+                require_free(self.out, sum(size for *_, size, _ in self._state.values()), what="the output")
             # Hashed while the fit reads the same bytes: the disk is asked once.
             inputs = background(self._inputs) if existing is None else lambda: manifest["inputs"]
-            try:
-                # One thread per BLAS call, many calls at a time: the same bits for any number of threads.
-                with threadpool_limits(1, user_api="blas"):
-                    diagnostics = work(staging.path)
-                write_json(staging.path / DIAGNOSTICS, diagnostics)
-            except OSError as error:
-                raise output_error(error, self.out) from error
+            if self._resume and isinstance(staging, Publication):
+                self.journal = self._journal(staging, manifest, inputs)
+            with self.journal or nullcontext():
+                return self._made(staging, manifest, inputs, work)
+
+    def _made(
+        self,
+        staging: Publication | RemotePublication,
+        manifest: dict[str, Any],
+        inputs: Callable[[], dict[str, Any]],
+        work: Callable[[Path], dict[str, Any]],
+    ) -> Published:
+        """What the work leaves behind, published."""
+        try:
+            # One thread per BLAS call, many calls at a time: the same bits for any number of threads.
+            with threadpool_limits(1, user_api="blas"):
+                diagnostics = work(staging.path)
+            write_json(staging.path / DIAGNOSTICS, diagnostics)
             manifest["inputs"] = inputs()
             self._refuse_changed()
-            manifest["versions"] = {name: version(name) for name in LIBRARIES}
+            manifest["versions"] = _versions()
             statuses = {name: one.get("rows_by_status") for name, one in diagnostics["modalities"].items()}
             manifest["rows_by_status"] = {name: rows for name, rows in statuses.items() if rows}
-            if parameters["report"]:
-                try:
-                    write_reports(staging.path, diagnostics, manifest)
-                except OSError as error:
-                    raise output_error(error, self.out) from error
-            if self._beside is None:
-                return Published(self.out, staging.publish(manifest), diagnostics)
-            # The file comes last: if it is missing, the manifest tells.
-            manifest["moments"] = fingerprint(self._beside.path)
-            published = Published(self.out, staging.publish(manifest), diagnostics, beside=self._place_beside)
-            self._beside.publish()
-            return published
+            if manifest["parameters"]["report"]:
+                write_reports(staging.path, diagnostics, manifest)
+        except OSError as error:
+            raise output_error(error, self.out) from error
+        if self._beside is None:
+            return Published(self.out, staging.publish(manifest), diagnostics)
+        # The file comes last: if it is missing, the manifest tells.
+        manifest["moments"] = fingerprint(self._beside.path)
+        published = Published(self.out, staging.publish(manifest), diagnostics, beside=self._place_beside)
+        self._beside.publish()
+        return published
+
+    def _journal(self, staging: Publication, manifest: dict[str, Any], inputs: Callable[[], dict[str, Any]]) -> Journal:
+        """The journal of this run. Of what an earlier one has left only embeddings are of use, if it agrees."""
+        for path in staging.path.iterdir():
+            if path.name != EMBEDDINGS:
+                path.unlink()
+        projector = staging.path / PROJECTOR
+
+        def run() -> dict[str, Any]:
+            return {
+                **manifest,
+                "inputs": inputs(),
+                "input_times": {str(path): state[1:] for path, state in self._state.items()},
+                "versions": _versions(),
+                "memory": self.machine.memory,
+                "projector": fingerprint(projector) if projector.exists() else None,
+            }
+
+        return Journal(staging.journal, staging.path / EMBEDDINGS, run, self.machine.progress)
 
     @property
     def _place_beside(self) -> Path | None:
@@ -221,70 +248,18 @@ class Job:
         return target is None or (target.is_file() and fingerprint(target) == manifest.get("moments"))
 
     def _inputs(self) -> dict[str, Any]:
-        """Per modality, its name in the output and the fingerprints of its files, by their own names."""
-        try:
-            return self._described()
-        except OSError as error:
-            raise unreadable(error, error.filename) from error
-
-    def _described(self) -> dict[str, Any]:
-        return {
-            name: {
-                "name": self.names[name],
-                "rows": source.rows,
-                "layout": plain(source.describe()),
-                "files": [{"name": _name(path, source), **_fingerprint(path)} for path in source.files()],
-            }
-            for name, source in self.sources.items()
-        }
+        return described(self.sources, self.names)
 
     def _refuse_changed(self) -> None:
         for path, state in self._state.items():
-            if _state(path) != state:
+            if state_of(path) != state:
                 raise DataError("the input changed while it was read", where=path, fix="run again when it is complete")
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file for machines and diffs: sorted keys, one line per entry, no NaN."""
     path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def output_names(inputs: Sequence[Input]) -> dict[str, str]:
-    """The file name of each modality in the output; two have the same only where they are in one file."""
-    names: dict[str, str] = {}
-    paths: dict[str, Path] = {}
-    for one in inputs:
-        if one.modality in names:
-            raise UsageError(f'modality "{one.modality}" is given twice', where="-m")
-        twin = next((other for other, name in names.items() if name == one.base_name), None)
-        paths[one.modality] = one.path.resolve()
-        if twin is not None and paths[twin] != paths[one.modality]:
-            suffix = f"{one.modality}_{one.base_name}"
-            raise UsageError(
-                f'"{twin}" and "{one.modality}" would both be written as {one.base_name}',
-                fix=f"--name {one.modality}={suffix}",
-            )
-        names[one.modality] = one.base_name
-    return names
-
-
-def _name(path: Path, source: Source) -> str:
-    """The path of a file below what was given, which is its name where that is a file."""
-    root = wildcard_root(source.path) or source.path
-    inside = is_remote(path) == is_remote(root) and path != root and path.is_relative_to(root)
-    return below(path, root) if inside else path.name
-
-
-def _fingerprint(path: Path) -> dict[str, int | str]:
-    return revision(path) if is_remote(path) else fingerprint(path)
-
-
-def _state(path: Path) -> Any:
-    try:
-        if is_remote(path):
-            found = revision(path)
-            return found["bytes"], found["etag"]
-        status = path.stat()
-    except OSError as error:
-        raise unreadable(error, path) from error
-    return status.st_size, status.st_mtime_ns

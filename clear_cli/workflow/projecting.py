@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -16,12 +17,13 @@ from clear_cli.config import OnInvalid
 from clear_cli.drift import Drift
 from clear_cli.embeddings.base import Chunk, Floats, Rows, Sink
 from clear_cli.embeddings.ids import ids_in_step
-from clear_cli.embeddings.items import ItemsWriter
+from clear_cli.embeddings.items import FIGURES, ItemsWriter
 from clear_cli.errors import DataError
 from clear_cli.health import Mask, Status, row_hashes, row_status
 from clear_cli.impact import Impact, row_figures
 from clear_cli.parallel import Prefetch, behind
 from clear_cli.projector import Projector
+from clear_cli.workflow.journal import PartFiles
 from clear_cli.workflow.reading import non_finite
 
 PART_ROWS = 512
@@ -65,6 +67,21 @@ class Outcome:
     least: list[Extreme] = field(default_factory=list)
     drift: Drift | None = None
 
+    @property
+    def state(self) -> dict[str, Any]:
+        """A copy of all of it, in JSON types, so that it can be taken up again to the bit."""
+        known = {key: copy(one) for key, one in vars(self).items() if key not in ("impact", "drift")}
+        measured = {key: one.state for key in ("impact", "drift") if (one := getattr(self, key)) is not None}
+        return {**known, **measured}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self.by_status, self.alone, self.zeroed = state["by_status"], state["alone"], state["zeroed"]
+        self.most, self.least = ([Extreme(*one) for one in state[key]] for key in ("most", "least"))
+        for measured, key in ((self.impact, "impact"), (self.drift, "drift")):
+            if measured is not None:
+                measured.state = state[key]
+
 
 @dataclass(frozen=True)
 class Register:
@@ -89,10 +106,12 @@ def project(
     part_of: PartOf,
     on_invalid: OnInvalid,
     drift: Drift | None = None,
+    finished: PartFiles | None = None,
 ) -> Generator[int, None, Outcome]:
     """Write a modality again with projected embeddings, a chunk at each step.
 
-    Decoding and projecting go on ahead in one thread, the writing behind in another.
+    Decoding and projecting go on ahead in one thread, the writing behind in another. Chunks of parts that are
+    finished take a step, too, so that those of several modalities come in the order that they always come in.
 
     Args:
         source: The modality as it is.
@@ -103,6 +122,7 @@ def project(
         part_of: Tells what part usable rows had in the fit.
         on_invalid: What rows with NaN or infinity do.
         drift: Measures how far usable rows are from those of the fit.
+        finished: The parts that are written already, and take note of further ones.
 
     Yields:
         The number of rows written.
@@ -121,7 +141,16 @@ def project(
         with gate:
             return _projected(chunk, projector, measure=register is not None)
 
-    with behind(sink.write) as write, Prefetch(map(projected, source.chunks())) as ready:
+    start = 0
+    for status, figures in finished.replayed(name) if finished else ():
+        if register is not None and ids_of is not None:
+            named = dict(zip(FIGURES, figures, strict=True))
+            register.items.write(name, ids_of(start, len(status)), start, status, named)
+        start += len(status)
+        yield len(status)
+    if finished and (state := finished.totals(name)):
+        outcome.state = state
+    with behind(sink.write) as write, Prefetch(map(projected, source.chunks(start))) as ready:
         for done in ready:
             chunk = done.chunk
             bad = np.flatnonzero(done.status == Status.NON_FINITE)
@@ -129,17 +158,14 @@ def project(
                 raise non_finite(name, chunk.start + int(bad[0]), source.path)
             # The rows as they were are not needed any more, and would wait with the others.
             write(name, replace(chunk, embeddings=done.y), done.y)
-            usable = done.status == Status.USED
-            part, alone = part_of(chunk.start, len(chunk))
-            done.status[usable] = part[usable]
-            outcome.alone += int(np.count_nonzero(alone & usable))
-            outcome.zeroed += int(np.count_nonzero(done.zeroed & usable))
-            for status, rows in enumerate(np.bincount(done.status, minlength=len(Status))):
-                outcome.by_status[Status(status).label] += int(rows)
+            usable = _count(outcome, done, part_of)
             if register is not None and ids_of is not None:
                 ids = ids_of(chunk.start, len(chunk))
                 _account(outcome, done, usable, ids)
                 register.items.write(name, ids, chunk.start, done.status, done.figures)
+            if finished:
+                kept = np.array([done.figures[key] for key in FIGURES if key in done.figures])
+                finished.measured(name, chunk.start, (done.status, kept), lambda: outcome.state)
             yield len(chunk)
     return outcome
 
@@ -177,6 +203,18 @@ def _projected(chunk: Chunk, projector: Projector, *, measure: bool) -> _Project
                 figures.append(row_figures(projector, x, y[rows]))
     joined = {key: np.concatenate([part[key] for part in figures]) for key in figures[0]} if figures else {}
     return _Projected(chunk, y, status, zeroed, joined)
+
+
+def _count(outcome: Outcome, done: _Projected, part_of: PartOf) -> Mask:
+    """Settle the status of the rows of a chunk, and count them; which of them are usable."""
+    usable: Mask = done.status == Status.USED
+    part, alone = part_of(done.chunk.start, len(done.chunk))
+    done.status[usable] = part[usable]
+    outcome.alone += int(np.count_nonzero(alone & usable))
+    outcome.zeroed += int(np.count_nonzero(done.zeroed & usable))
+    for status, rows in enumerate(np.bincount(done.status, minlength=len(Status))):
+        outcome.by_status[Status(status).label] += int(rows)
+    return usable
 
 
 def _account(outcome: Outcome, done: _Projected, usable: Mask, ids: pa.Array) -> None:

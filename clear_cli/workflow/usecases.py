@@ -29,15 +29,29 @@ from clear_cli.workflow.writing import write_embeddings
 
 
 def run(
-    inputs: Sequence[Input], out: Path, options: FitOptions, *, overwrite: bool = False, machine: Machine | None = None
+    inputs: Sequence[Input],
+    out: Path,
+    options: FitOptions,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    machine: Machine | None = None,
 ) -> Published:
     """Fit all modalities and write them again without what they share.
+
+    Args:
+        inputs: The modalities.
+        out: The directory to publish.
+        options: Parameters of the fit.
+        overwrite: Replace the output of an earlier run.
+        resume: Keep part files that are finished if the run is stopped, and go on from those that were kept.
+        machine: The means to work with.
 
     Raises:
         UsageError, DataError, OutputError: See the command line reference for each.
     """
     _at_least_two(inputs)
-    job = Job("run", inputs, out, overwrite, machine or Machine(), others=[options.fit_items])
+    job = Job("run", inputs, out, overwrite, machine or Machine(), others=[options.fit_items], resume=resume)
 
     def work(staging: Path) -> dict[str, Any]:
         alignment = job.aligned(options.fit_items)

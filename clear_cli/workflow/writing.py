@@ -15,6 +15,7 @@ from clear_cli.embeddings.ids import table_id_type
 from clear_cli.embeddings.items import ItemsWriter
 from clear_cli.projector import Projector
 from clear_cli.workflow.job import EMBEDDINGS, ITEMS, Job
+from clear_cli.workflow.journal import PartFiles
 from clear_cli.workflow.projecting import Outcome, PartOf, Register, project
 
 
@@ -45,7 +46,10 @@ def write_embeddings(
         DataError: As `project`.
     """
     folder = staging / EMBEDDINGS
-    folder.mkdir()
+    finished: dict[str, PartFiles | None] = {}
+    if job.journal is not None:
+        job.journal.begin()
+    folder.mkdir(exist_ok=True)
     with (
         job.machine.progress.stage("writing", sum(source.rows for source in rows.values())) as advance,
         ExitStack() as running,
@@ -57,7 +61,10 @@ def write_embeddings(
         sinks: dict[str, Sink] = {}
         for file, names in job.containers().items():
             first, *beside = (job.sources[name] for name in names)
-            sinks |= dict.fromkeys(names, running.enter_context(first.sink(folder / file, beside)))
+            sink = first.sink(folder / file, beside)
+            if job.journal is not None:
+                finished |= dict.fromkeys(names, job.journal.container(file, names, sink))
+            sinks |= dict.fromkeys(names, running.enter_context(sink))
         # A chunk of each modality in turn: a file is encoded by one thread only, so several are written at a time.
         waiting = deque(
             (
@@ -71,6 +78,7 @@ def write_embeddings(
                     part_of=parts[name],
                     on_invalid=options.on_invalid,
                     drift=(drifts or {}).get(name),
+                    finished=finished.get(name),
                 ),
             )
             for name in job.sources

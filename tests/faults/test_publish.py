@@ -180,6 +180,12 @@ class TestPublication:
         assert out.stat().st_mode & 0o777 == mode
         assert (out / "manifest.json").stat().st_mode & 0o777 == mode & 0o666
 
+    def test_folders_that_were_missing_are_on_disk(self, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        synced: list[int] = []
+        monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+        release(out / "a" / "b", "new")
+        assert {path.stat().st_ino for path in (out.parent, out, out / "a")} <= set(synced)
+
     def test_everything_is_on_disk_before_the_rename_and_the_rename_before_success(
         self, out: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -466,6 +472,13 @@ class TestKilled:
             (out.parent / name / "new").mkdir(parents=True)
         release(out, "new")
         assert leftovers(out) == others
+
+    def test_what_bears_such_a_name_and_holds_something_else_is_left_alone(self, out: Path) -> None:
+        thesis = out.parent / ".clean.1-0123abcd.partial" / "thesis.tex"
+        thesis.parent.mkdir()
+        thesis.write_text("years of work")
+        release(out, "new")
+        assert thesis.read_text() == "years of work"
 
     def test_what_was_moved_away_comes_back(self, out: Path) -> None:
         release(out, "old")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,58 @@ def test_it_appears_at_once_and_alone(tmp_path: Path) -> None:
         staging.publish()
         assert target.read_bytes() == b"whole"
     assert names(target.parent) == {"p"}
+
+
+def test_it_is_on_disk_before_it_has_its_name_and_the_names_are_before_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[int | str] = []
+    rename, sync = os.replace, os.fsync
+
+    def note_sync(descriptor: int) -> None:
+        events.append(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    def note_rename(*names: Path) -> None:
+        events.append("rename")
+        rename(*names)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_rename)
+    target = tmp_path / "new" / "p"
+    published(target, whole)
+    made, file, folder = (path.stat().st_ino for path in (tmp_path, target, target.parent))
+    assert events == [made, file, "rename", folder]
+
+
+def test_what_the_dead_left_is_removed_and_what_the_living_and_others_have_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".p.1-0123abcd.partial").touch()
+    (tmp_path / ".p.1.partial").touch()
+    (tmp_path / ".q.1-0123abcd.partial").touch()
+    (tmp_path / ".p.2-0123abcd.partial").mkdir()
+    others = names(tmp_path) - {".p.1-0123abcd.partial"}
+    with publication(tmp_path / "p") as living:
+        published(tmp_path / "p", whole)
+        assert names(tmp_path) == others | {"p", living.path.name}
+    assert names(tmp_path) == others | {"p"}
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_of_two_runs_the_first_to_finish_wins(tmp_path: Path, old: Any) -> None:
+    target = tmp_path / "p"
+    if old:
+        target.write_bytes(old)
+    with publication(target, overwrite=True) as late:
+        late.write(lambda path: path.write_bytes(b"late"))
+        with publication(target, overwrite=True) as early:
+            early.write(whole)
+            early.publish()
+        with pytest.raises(OutputError) as error:
+            late.publish()
+    assert str(error.value) == (
+        f"another run has written the projector meanwhile\n  in: {target}\n  fix: run again, or choose another --out"
+    )
+    assert (names(tmp_path), target.read_bytes()) == ({"p"}, b"whole")
 
 
 @pytest.mark.parametrize("old", [None, b"old"])

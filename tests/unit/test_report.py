@@ -316,6 +316,10 @@ class TestCommand:
         assert call("report", folder / "bare", "--out", tmp_path / "bare.html")[0] == 0
         assert "No sample was measured" in (tmp_path / "bare.html").read_text()
 
+    def test_missing_folders_are_made(self, call: Run, folder: Path, tmp_path: Path) -> None:
+        assert call("report", folder / "run", "--out", tmp_path / "new/r.md")[0] == 0
+        assert [path.name for path in (tmp_path / "new").iterdir()] == ["r.md"]
+
     def test_json_and_no_item_ids(self, call: Run, folder: Path, tmp_path: Path) -> None:
         code, out, _ = call("report", folder / "run", "--out", tmp_path / "r.html", "--no-item-ids", "--json")
         assert (code, json.loads(out)["out"]) == (0, f"{tmp_path}/r.html")

@@ -1,0 +1,70 @@
+"""An output that was touched after it was published is found out, file by file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Run
+
+FIX = "  fix: run again with --overwrite\n"
+
+
+@pytest.fixture
+def out(call: Run, files: tuple[Path, Path], tmp_path: Path) -> Path:
+    inputs = ["-m", f"image={files[0]}", "-m", f"text={files[1]}", "--no-report", "-q"]
+    assert call("run", *inputs, "--out", tmp_path / "out")[0] == 0
+    return tmp_path / "out"
+
+
+def test_an_output_as_it_was_published(call: Run, out: Path) -> None:
+    assert call("verify", out) == (0, "unchanged: 4\nchanged: none\nmissing: none\nadditional: none\n", "")
+    code, text, _ = call("verify", out, "--json")
+    assert (code, json.loads(text)) == (
+        0,
+        {
+            "schema_version": json.loads((out / "diagnostics.json").read_text())["schema_version"],
+            "command": "verify",
+            "out": str(out),
+            "unchanged": 4,
+            "changed": [],
+            "missing": [],
+            "additional": [],
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("touch", "found"),
+    [
+        (lambda out: (out / "diagnostics.json").write_text("{}"), {"changed": ["diagnostics.json"]}),
+        (lambda out: (out / "embeddings/text.h5").unlink(), {"missing": ["embeddings/text.h5"]}),
+        (lambda out: (out / "notes.txt").touch(), {"additional": ["notes.txt"]}),
+        (
+            lambda out: (out / "projector.safetensors").rename(out / "p"),
+            {"missing": ["projector.safetensors"], "additional": ["p"]},
+        ),
+    ],
+)
+def test_one_that_was_touched(call: Run, out: Path, touch: Callable[[Path], Any], found: dict[str, list[str]]) -> None:
+    touch(out)
+    code, text, err = call("verify", out, "--json")
+    listed = "".join(f"  {key}: {', '.join(names)}\n" for key, names in found.items())
+    assert (code, err) == (3, f"error: the output is not what was published\n  in: {out}\n{listed}{FIX}")
+    assert {key: names for key in ("changed", "missing", "additional") if (names := json.loads(text)[key])} == found
+
+
+@pytest.mark.parametrize("manifest", [None, "{}", '{"tool": "clear_cli"}'])
+def test_what_is_no_output(call: Run, tmp_path: Path, manifest: str | None) -> None:
+    if manifest:
+        (tmp_path / "manifest.json").write_text(manifest)
+    assert call("verify", tmp_path) == (
+        3,
+        "",
+        f"error: no manifest.json of ours here\n  in: {tmp_path}\n"
+        "  fix: give an output directory of run, fit or apply\n",
+    )
