@@ -30,7 +30,8 @@ def read_inputs(
     Raises:
         UsageError: One that cannot be read, or is about no modality.
     """
-    from clear_cli.config import Input, PerModality
+    from clear_cli.config import Input
+    from clear_cli.values import PerModality
 
     places = []
     for text in modality:
@@ -56,8 +57,9 @@ def read_options(
     inputs: list[Input] | list[str], rank: list[str], strength: list[str], winsorise: str | None, **others: Any
 ) -> FitOptions:
     """Parameters of the fit; those in `others` are of the right types. Raises a UsageError as `FitOptions` does."""
-    from clear_cli.config import FitOptions, PerModality, read_rank, read_share, read_strength
+    from clear_cli.config import FitOptions
     from clear_cli.rank import DEFAULT_RANK
+    from clear_cli.values import PerModality, read_rank, read_share, read_strength
 
     names = [one if isinstance(one, str) else one.modality for one in inputs]
     return FitOptions(

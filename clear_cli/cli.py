@@ -202,8 +202,8 @@ def apply(
     quiet: opt.Quiet = False,
 ) -> None:
     """Project new items with a projector that was fitted before."""
-    from clear_cli.config import PerModality, read_number, read_rank
     from clear_cli.rank import RankRule
+    from clear_cli.values import PerModality, read_number, read_rank
 
     console = Console(as_json=as_json, quiet=quiet)
     inputs = read_inputs(modality, embedding_column, id_column, ids, name)

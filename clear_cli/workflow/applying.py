@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from clear_cli.artifact import Artifact, read_artifact
-from clear_cli.config import ApplyOptions, Input, OnInvalid, PerModality
+from clear_cli.config import ApplyOptions, Input, OnInvalid
 from clear_cli.disk import fingerprint
 from clear_cli.drift import Drift
 from clear_cli.errors import DataError, UsageError
@@ -17,6 +17,7 @@ from clear_cli.health import Status
 from clear_cli.machine import Machine
 from clear_cli.projector import Projector
 from clear_cli.rank import RankRule
+from clear_cli.values import PerModality
 from clear_cli.workflow.document import document, with_outcomes
 from clear_cli.workflow.job import PROJECTOR, Job, Published
 from clear_cli.workflow.newitems import new_pairs
