@@ -12,8 +12,9 @@ from types import FrameType
 import typer
 
 from clear_cli.cli import app
+from clear_cli.command import usage_error
 from clear_cli.console import Stopped, error_text, print_error
-from clear_cli.errors import ClearError, UsageError
+from clear_cli.errors import ClearError
 
 M_ARENA_MAX = -8
 """A parameter of mallopt(3)."""
@@ -53,21 +54,13 @@ def _exit_code() -> int:
         print_error(error_text(error))
         return error.exit_code
     except typer.TyperException as error:
-        return _usage_error(error)
+        problem = usage_error(error)
+        print_error(error_text(problem))
+        return problem.exit_code
     except Stopped as stopped:
         if stopped.exit_code != 128 + signal.SIGPIPE:
             print_error("stopped")
         return stopped.exit_code
-
-
-def _usage_error(error: typer.TyperException) -> int:
-    """Typer's own complaints, in the form of ours."""
-    message = getattr(error, "format_message", lambda: str(error))()
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "clear-cli"
-    problem = UsageError(message[:1].lower() + message[1:].rstrip("."), fix=f"{command} --help")
-    print_error(error_text(problem))
-    return problem.exit_code
 
 
 if __name__ == "__main__":

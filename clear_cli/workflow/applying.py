@@ -40,12 +40,10 @@ def apply(
 ) -> Published:
     """Write modalities again through fitted projectors; they need not share items. Errors as in `run`."""
     options = ApplyOptions(on_invalid, report, item_ids)
+    changes: dict[str, Any] = {"rank": rank or PerModality(None), "strength": strength or PerModality(None)}
     file = projector / PROJECTOR if projector.is_dir() else projector
     artifact = read_artifact(file)
-    projectors = {
-        one.modality: limited(artifact, one.modality, rank or PerModality(None), strength or PerModality(None))
-        for one in inputs
-    }
+    projectors = {one.modality: limited(artifact, one.modality, **changes) for one in inputs}
     job = Job("apply", inputs, out, overwrite, machine or Machine(), others=[file])
     for name, source in job.sources.items():
         if source.dim != projectors[name].dim:
@@ -70,7 +68,7 @@ def apply(
         "strength": {name: one.strength.tolist() for name, one in projectors.items()},
         "projector": fingerprint(file)["xxh3_128"],
     }
-    return job.publish(parameters, work)
+    return job.publish(parameters, vars(options) | changes, work)
 
 
 def limited(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from clear_cli import glossary
 from clear_cli.__main__ import main  # noqa: F401  (the commands)
@@ -44,5 +47,7 @@ def test_the_terms_are_those_of_the_document(call: Run, files: Any, tmp_path: Pa
     assert {path for path in described - found if not any(one.startswith(path + ".") for one in found)} == set()
 
 
-def test_the_page_is_what_the_program_says() -> None:
-    assert (ROOT / "docs/diagnostics.md").read_text(encoding="utf-8") == glossary.markdown(), "python docs/generate.py"
+@pytest.mark.parametrize("name", ["diagnostics.md", "config.md"])
+def test_the_page_is_what_the_program_says(name: str) -> None:
+    page = runpy.run_path(str(ROOT / "docs/generate.py"))["PAGES"][name]
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), "python docs/generate.py"

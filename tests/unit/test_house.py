@@ -35,7 +35,7 @@ FLOORS = [
     {"report"},
     {"workflow"},
     {"fitted", "api", "estimator"},
-    {"console", "options", "arguments"},
+    {"console", "configfile", "command", "options", "arguments"},
     {"cli"},
     {"__main__"},
 ]
