@@ -64,7 +64,7 @@ class Commands(typer.core.TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the first argument names. Raises a UsageError that lists those that there are."""
-        if args[0] not in self.commands and not args[0].startswith("-"):
+        if args[0] not in self.commands:
             known = list(self.commands)
             fix = f"{ctx.command_path} {closest(args[0], known)}"
             raise UsageError(f'no command "{args[0]}"', commands=", ".join(known), fix=fix)
@@ -244,7 +244,7 @@ def _place(error: ClearError, ctx: Any) -> None:
     for option in _options(ctx.command):
         if any(re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", message) for flag in option.opts):
             stated = _stated(ctx, option)
-            exact = [where for value, where in stated if any(f'"{one}"' in message for one in _words(value))]
+            exact = [where for value, where in stated if _named(value, message)]
             places += exact or [where for _, where in stated]
     where = "; ".join(one for one in dict.fromkeys(places) if one != COMMAND_LINE)
     if where and (error.where is None or str(error.where).startswith("-")):
@@ -253,6 +253,7 @@ def _place(error: ClearError, ctx: Any) -> None:
         error.details["set"] = where
 
 
-def _words(value: Any) -> list[str]:
-    """A value, and the parts of `NAME=VALUE` or of a condition."""
-    return [str(value), *re.split(r"\s*[<>=]+\s*", str(value))]
+def _named(value: Any, message: str) -> bool:
+    """Whether a message has a value, or a part of `NAME=VALUE` or of a condition, as a word or in quotes."""
+    words = (str(value), *re.split(r"\s*[<>=]+\s*", str(value)))
+    return any(f'"{word}"' in message or f" {word} " in message for word in words)

@@ -113,7 +113,7 @@ def take(context: typer.Context, path: Path | None) -> Path | None:
     """Let a file say what is neither on the command line nor in the environment: the callback of `--config`."""
     if path is not None and not context.resilient_parsing:
         settings = read_settings(path)
-        if context.info_name == "apply" != settings.command:
+        if context.info_name == "apply" and settings.command != "apply":
             # They are those of the fit, and the projector has them.
             settings.values = {key: value for key, value in settings.values.items() if key not in ("rank", "strength")}
         options = {key_of(option): option.name for option in context.command.params}
@@ -156,17 +156,17 @@ def _document(path: Path) -> tuple[dict[str, Any], str]:
     """The keys of a file, and the command that wrote it, if one did."""
     try:
         with reachable(path):
-            text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() != ".json":
-            return tomllib.loads(text), ""
-        manifest = json.loads(text)
-        return dict(manifest["config"]), str(manifest["command"])
+            content = path.read_bytes()
+        if path.suffix.lower() == ".json":
+            manifest = json.loads(content.decode("utf-8", "surrogateescape"))
+            return dict(manifest["config"]), str(manifest["command"])
+        return tomllib.loads(content.decode("utf-8")), ""
     except OSError as error:
         problem = (error.strerror or str(error)).lower()
         raise UsageError(f"cannot read the configuration: {problem}", where=path) from error
     except tomllib.TOMLDecodeError as error:
         # Of an end that comes too early, the message has no line.
-        line = "" if "line" in str(error) else f" (at line {text.count(chr(10)) + 1})"
+        line = "" if "line" in str(error) else f" (at line {len(content.splitlines())})"
         raise UsageError(f"not valid TOML: {_lower(str(error))}{line}", where=path) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"not valid TOML: byte {error.start} is not UTF-8", where=path) from error

@@ -190,7 +190,8 @@ Config = Annotated[
         metavar="FILE",
         is_eager=True,
         callback=take,
-        help="Options from a TOML file, or from the manifest.json of an earlier run. See clear-cli config --example.",
+        help="Options from a TOML file (see clear-cli config --example), or those of an earlier output from its "
+        "manifest.json. Each may be a variable, too, as in CLEAR_RANK=16.",
     ),
 ]
 MomentsFiles = Annotated[

@@ -148,7 +148,7 @@ class TestErrors:
         ("text", "message"),
         [
             ("rank = 4\nfoo\n", "not valid TOML: expected '=' after a key in a key/value pair (at line 2, column 4)\n"),
-            ("rank = [\n", "not valid TOML: invalid value (at end of document) (at line 2)\n  in: clear.toml\n"),
+            ("rank = [\n", "not valid TOML: invalid value (at end of document) (at line 1)\n  in: clear.toml\n"),
             ("rank = true\n", 'true is not an integer or a string\n  in: clear.toml, key rank\n  fix: rank = "auto"\n'),
             ("strength = []\n", "[] is not a number or a string\n  in: clear.toml, key strength\n  fix: strength = 1"),
             ("max_rank = 2.5\n", "2.5 is not an integer\n  in: clear.toml, key max_rank\n  fix: max_rank = 256\n"),
@@ -173,8 +173,6 @@ class TestErrors:
             ),
             ("renorm = 'units'\n" + INPUTS, '"units" is not a value of --renorm\n  in: clear.toml, key renorm\n'),
             ("winsorise = '0.9'\n" + INPUTS, '"0.9" is not a percentage\n  in: clear.toml, key winsorise\n'),
-            ("max_rank = -1\n" + INPUTS, "invalid value for '--max-rank': Input should be greater than or equal to 0\n"
-             "  in: clear.toml, key max_rank\n"),
             (
                 "tmp_dir = 'nowhere'\n" + INPUTS,
                 "the folder for scratch files does not exist\n  in: nowhere\n  set: clear.toml, key tmp_dir\n",
@@ -186,6 +184,12 @@ class TestErrors:
         assert (code, out) == (2, "")
         assert err.startswith(f"error: {message}")
         assert not Path("out").exists()
+
+    def test_of_a_range_name_the_key_too(self, call: Run) -> None:
+        code, _, err = call("run", "--config", configured("max_rank = -1\n" + INPUTS), "--out", "out")
+        assert code == 2
+        assert err.startswith("error: invalid value for '--max-rank': ")
+        assert "  in: clear.toml, key max_rank\n" in err
 
     def test_an_unknown_key_lists_all_and_suggests_the_nearest(self, call: Run) -> None:
         _, _, err = call("run", "--config", configured("max-rank = 4\n"))
@@ -211,11 +215,12 @@ class TestErrors:
         assert f"  in: {variable}\n" in err
 
     def test_that_only_the_data_show_name_the_key_too(self, call: Run) -> None:
-        code, _, err = call("run", "--config", configured("rank = 24\n" + INPUTS), "--out", "out", "-q")
+        text = "rank = 3\n" + INPUTS.replace("[modalities.text]", "rank = 24\n[modalities.text]")
+        code, _, err = call("run", "--config", configured(text), "--out", "out", "-q")
         assert code == 2
         assert err == (
             "error: rank 24 would remove the whole modality: it has 24 dimensions\n"
-            "  in: clear.toml, key rank\n  fix: --rank 16 or less\n"
+            "  in: clear.toml, key modalities.image.rank\n  fix: --rank 16 or less\n"
         )
         text = INPUTS + 'embedding_column = "embeding"\n'
         code, _, err = call("run", "--config", configured(text), "--out", "out", "-q")
