@@ -15,6 +15,8 @@ import typer
 
 import clear_cli
 from clear_cli import cli, command, configfile, console
+from clear_cli.config import Input
+from clear_cli.workflow.recorded import recorded
 from tests.conftest import Catalogue, Run, write_npy
 
 INPUTS = '[modalities.image]\npath = "in/image.parquet"\n[modalities.text]\npath = "in/text.h5"\n'
@@ -301,6 +303,29 @@ class TestManifest:
         paths = {"image": Path("in/image.parquet"), "text": "in/text.h5"}
         clear_cli.run(paths, "two", rank={"text": 2}, winsorise=0.99)
         assert written("two") == written("one")
+
+    def test_holds_no_secret_and_no_path_that_leads_nowhere(self) -> None:
+        class Remote:
+            def __init__(self, uri: str) -> None:
+                self.uri = uri
+
+            def __str__(self) -> str:
+                return self.uri
+
+        def kept(path: Any, out: Any) -> str | None:
+            return recorded([Input("image", path)], {}, out)["modalities"]["image"].get("path")
+
+        assert kept(Remote("hf://datasets/shop/items@main/a.npy"), Path("out")) == "hf://datasets/shop/items@main/a.npy"
+        assert kept(Remote("https://me:secret@shop/a.npy"), Path("out")) is None
+        assert kept(Remote("https://shop/a.npy?signature=secret"), Path("out")) is None
+        assert kept(Path("in/a.npy"), Remote("s3://shop/out")) is None
+
+    def test_leads_to_the_inputs_past_links(self, tmp_path: Path) -> None:
+        Path("deep/er").mkdir(parents=True)
+        Path("link").symlink_to(tmp_path / "deep/er")
+        Path("named.npy").symlink_to(tmp_path / "in/image.npy")
+        found = recorded([Input("image", Path("named.npy"))], {}, Path("link/out"))["modalities"]["image"]["path"]
+        assert found == "../../../named.npy"
 
 
 class TestVolume:
