@@ -7,7 +7,9 @@ would say (`image=16`), so that one reader checks the values wherever they come 
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -162,7 +164,9 @@ def _document(path: Path) -> tuple[dict[str, Any], str]:
             return dict(manifest["config"]), str(manifest["command"])
         return tomllib.loads(content.decode("utf-8")), ""
     except OSError as error:
-        problem = (error.strerror or str(error)).lower()
+        # What a store raises has no text of the system's.
+        absent = os.strerror(errno.ENOENT) if isinstance(error, FileNotFoundError) else str(error)
+        problem = (error.strerror or absent).lower()
         raise UsageError(f"cannot read the configuration: {problem}", where=path) from error
     except tomllib.TOMLDecodeError as error:
         # Of an end that comes too early, the message has no line.
