@@ -13,8 +13,9 @@ from types import FrameType
 import typer
 
 from clear_cli.cli import app
+from clear_cli.command import usage_error
 from clear_cli.console import Stopped, print_error
-from clear_cli.errors import ClearError, UsageError
+from clear_cli.errors import ClearError
 
 M_ARENA_MAX = -8
 """A parameter of mallopt(3)."""
@@ -70,17 +71,9 @@ def _command() -> int:
         print_error(f"error: {error}")
         return error.exit_code
     except typer.TyperException as error:
-        return _usage_error(error)
-
-
-def _usage_error(error: typer.TyperException) -> int:
-    """Typer's own complaints, in the form of ours."""
-    message = getattr(error, "format_message", lambda: str(error))()
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "clear-cli"
-    problem = UsageError(message[:1].lower() + message[1:].rstrip("."), fix=f"{command} --help")
-    print_error(f"error: {problem}")
-    return problem.exit_code
+        problem = usage_error(error)
+        print_error(f"error: {problem}")
+        return problem.exit_code
 
 
 if __name__ == "__main__":

@@ -5,41 +5,35 @@ Embeddings are a mapping from modality to an array (n, d) or to a path. One call
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli import __version__
-from clear_cli.artifact import Artifact, read_artifact, write_artifact
+from clear_cli.artifact import Artifact, read_artifact
 from clear_cli.config import (
+    DETAILS,
     Directions,
     FitOptions,
     Input,
     OnInvalid,
-    PerModality,
     Removal,
     Scale,
-    check_choice,
-    read_number,
-    read_rank,
-    read_share,
-    read_strength,
+    inputs_of,
 )
-from clear_cli.disk import output_error
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.embeddings.base import Rows
 from clear_cli.errors import ClearError, UsageError
+from clear_cli.fitted import Fit, PathLike, load
 from clear_cli.health import Status, row_status
 from clear_cli.machine import Machine, read_size
 from clear_cli.projector import Projector, Renorm
 from clear_cli.rank import DEFAULT_RANK
 from clear_cli.remote import place
+from clear_cli.values import PerModality, check_choice, read_number, read_rank, read_share, read_strength
 from clear_cli.workflow import applying, usecases
 from clear_cli.workflow.document import fitted_document
 from clear_cli.workflow.fitting import fit_rows
@@ -47,12 +41,10 @@ from clear_cli.workflow.inputs import open_inputs
 from clear_cli.workflow.inspecting import inspect
 from clear_cli.workflow.job import Published
 from clear_cli.workflow.reading import non_finite
-from clear_cli.workflow.reporting import DIAGNOSTICS
 
 __all__ = ["ClearError", "Fit", "apply", "fit", "inspect", "load", "run"]
 
 Floats = npt.NDArray[np.floating[Any]]
-PathLike = str | Path
 Embeddings = Mapping[str, Any]
 
 
@@ -92,34 +84,6 @@ class Options(TypedDict, total=False):
     item_ids: bool
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Fit:
-    """Projectors by modality, and what was found on the way.
-
-    Attributes:
-        projectors: One per modality.
-        diagnostics: As in `diagnostics.json`; empty where a projector was loaded alone.
-    """
-
-    projectors: dict[str, Projector]
-    diagnostics: dict[str, Any]
-
-    def __repr__(self) -> str:
-        parts = (f"{name}: rank {one.rank} of {one.dim}" for name, one in self.projectors.items())
-        return f"Fit({', '.join(parts)})"
-
-    def save(self, path: PathLike) -> None:
-        """Write the projectors as one safetensors file.
-
-        Raises:
-            OutputError: The disk refuses.
-        """
-        try:
-            write_artifact(Path(path), self.projectors, {"version": __version__})
-        except OSError as error:
-            raise output_error(error, path) from error
-
-
 def fit(
     embeddings: Embeddings,
     *,
@@ -150,7 +114,8 @@ def fit(
         keys: PerModality[Any] = PerModality.of(ids, list, None, embeddings, "ids")
         sources = {name: ArrayRows(x, modality=name, ids=keys[name]) for name, x in embeddings.items()}
     else:
-        sources = dict(open_inputs(_inputs(embeddings, ids, embedding_column, id_column), _machine(threads)))
+        inputs = _inputs(embeddings, ids=ids, embedding_column=embedding_column, id_column=id_column)
+        sources = dict(open_inputs(inputs, _machine(threads)))
     found = fit_rows(sources, align(sources, parameters.fit_items), parameters, _machine(threads))
     return Fit(found.projectors, fitted_document(sources, found, parameters))
 
@@ -212,7 +177,7 @@ def apply(
             )
         return applying.apply(
             place(fitted),
-            _inputs(embeddings, ids, embedding_column, id_column, name),
+            _inputs(embeddings, ids=ids, embedding_column=embedding_column, id_column=id_column, name=name),
             place(out),
             rank=ranks,
             strength=strengths,
@@ -251,27 +216,14 @@ def run(
     Raises:
         ClearError: See the command line reference.
     """
+    details = {"ids": ids, "embedding_column": embedding_column, "id_column": id_column}
     return usecases.run(
-        _inputs(embeddings, ids, embedding_column, id_column, name, group_column),
+        _inputs(embeddings, **details, name=name, group_column=group_column),
         place(out),
         _options(embeddings, options),
         overwrite=overwrite,
         machine=_machine(threads, memory),
     )
-
-
-def load(path: PathLike) -> Fit:
-    """Projectors from a safetensors file, or with their diagnostics from an output directory.
-
-    Raises:
-        DataError: Not there, not ours, damaged, or of a later format.
-    """
-    projectors = read_artifact(place(path)).projectors
-    try:
-        diagnostics = json.loads((place(path) / DIAGNOSTICS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        diagnostics = {}  # a projector alone has none
-    return Fit(projectors, diagnostics)
 
 
 def _projected(projector: Projector, x: Any, on_invalid: OnInvalid) -> Floats:
@@ -302,31 +254,9 @@ def _options(embeddings: Embeddings, options: Options) -> FitOptions:
     )
 
 
-def _inputs(
-    embeddings: Embeddings,
-    ids: Any,
-    embedding_column: Any,
-    id_column: Any,
-    name: Mapping[str, str] | None = None,
-    group_column: Any = None,
-) -> list[Input]:
-    embedding = PerModality.of(embedding_column, str, None, embeddings, "embedding_column")
-    key = PerModality.of(id_column, str, None, embeddings, "id_column")
-    files = PerModality.of(ids, place, None, embeddings, "ids")
-    names = PerModality.of(name, str, None, embeddings, "name")
-    groups = PerModality.of(group_column, str, None, embeddings, "group_column")
-    return [
-        Input(
-            modality,
-            place(path),
-            embedding[modality],
-            key[modality],
-            files[modality],
-            names[modality],
-            groups[modality],
-        )
-        for modality, path in embeddings.items()
-    ]
+def _inputs(embeddings: Embeddings, **given: Any) -> list[Input]:
+    details = {key: PerModality.of(one, DETAILS[key], None, embeddings, key) for key, one in given.items()}
+    return inputs_of([(modality, place(path)) for modality, path in embeddings.items()], details)
 
 
 def _machine(threads: int | None, memory: int | str | None = None) -> Machine:

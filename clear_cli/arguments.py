@@ -4,77 +4,89 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clear_cli.console import Console
 from clear_cli.errors import GateError, UsageError
+from clear_cli.options import Finishing, Fitted, Means, Solving, Sources, Talk
 from clear_cli.remote import place
 
 if TYPE_CHECKING:
     from clear_cli.config import FitOptions, Input
     from clear_cli.gates import Gate, Verdict
     from clear_cli.machine import Machine
+    from clear_cli.rank import RankRule
+    from clear_cli.values import PerModality
 
 
-def read_inputs(
-    modality: list[str],
-    embedding_column: list[str],
-    id_column: list[str],
-    ids: list[str],
-    name: list[str],
-    group_column: list[str] | None = None,
-) -> list[Input]:
+def read_inputs(sources: Sources, **more: list[str]) -> list[Input]:
     """Inputs from `NAME=PATH[::COLUMN]`, and from the options that say more about them by `NAME=VALUE`.
 
     Raises:
         UsageError: One that cannot be read, or is about no modality.
     """
-    from clear_cli.config import Input, PerModality
+    from clear_cli.config import DETAILS, inputs_of
+    from clear_cli.values import PerModality
 
-    places = []
-    for text in modality:
+    paths, columns = [], []
+    for text in sources.modality:
         one, equals, where = text.partition("=")
         if not equals or not where:
             raise UsageError(f'"{text}" does not say which modality it is', where="-m", fix=f"-m image={text}")
         path, _, inside = where.partition("::")
-        places.append((one, place(path), inside or None))
-    names = [one for one, _, _ in places]
-    nothing: dict[str, Any] = {"plain": None, "modalities": names}
-    embedding = PerModality.parse(embedding_column, str, option="--embedding-column", **nothing)
-    key = PerModality.parse(id_column, str, option="--id-column", **nothing)
-    files = PerModality.parse(ids, place, option="--ids", **nothing)
-    outputs = PerModality.parse(name, str, option="--name", **nothing)
-    groups = PerModality.parse(group_column or [], str, option="--group-column", **nothing)
+        paths.append((one, place(path)))
+        columns.append(inside or None)
+    names = [one for one, _ in paths]
+    given = {key: texts for key, texts in {**vars(sources), **more}.items() if key in DETAILS}
+    details: dict[str, PerModality[Any]] = {
+        key: PerModality.parse(texts, DETAILS[key], None, names, f"--{key.replace('_', '-')}")
+        for key, texts in given.items()
+    }
+    inputs = inputs_of(paths, details)
     return [
-        Input(one, path, inside or embedding[one], key[one], files[one], outputs[one], groups[one])
-        for one, path, inside in places
+        one if inside is None else replace(one, embedding_column=inside)
+        for one, inside in zip(inputs, columns, strict=True)
     ]
 
 
-def read_options(
-    inputs: list[Input] | list[str], rank: list[str], strength: list[str], winsorise: str | None, **others: Any
-) -> FitOptions:
-    """Parameters of the fit; those in `others` are of the right types. Raises a UsageError as `FitOptions` does."""
-    from clear_cli.config import FitOptions, PerModality, read_rank, read_share, read_strength
+def read_options(names: Sequence[str], *groups: Solving | Finishing | Fitted, **others: Any) -> FitOptions:
+    """Parameters of the fit from groups of options. Raises a UsageError as `FitOptions` does."""
+    from clear_cli.config import FitOptions
     from clear_cli.rank import DEFAULT_RANK
+    from clear_cli.values import PerModality, read_rank, read_strength
 
-    names = [one if isinstance(one, str) else one.modality for one in inputs]
-    return FitOptions(
-        rank=PerModality.parse(rank, read_rank, DEFAULT_RANK, names, "--rank"),
-        strength=PerModality.parse(strength, read_strength, 1.0, names, "--strength"),
-        winsorise=None if winsorise is None else read_share(winsorise, "--winsorise"),
-        **others,
-    )
+    given: dict[str, Any] = {key: value for group in groups for key, value in vars(group).items()} | others
+    given["rank"] = PerModality.parse(given["rank"], read_rank, DEFAULT_RANK, names, "--rank")
+    given["strength"] = PerModality.parse(given["strength"], read_strength, 1.0, names, "--strength")
+    return FitOptions(**given)
 
 
-def read_machine(threads: int | None, memory: str | None, tmp_dir: Path | None, console: Console) -> Machine:
+def read_changes(
+    names: Sequence[str], rank: list[str], strength: list[str]
+) -> dict[str, PerModality[RankRule | None] | PerModality[float | None]]:
+    """Another rank and another strength than those of the fit. Errors as in `PerModality.parse`."""
+    from clear_cli.values import PerModality, read_number, read_rank
+
+    return {
+        "rank": PerModality[Any].parse(rank, read_rank, None, names, "--rank"),
+        "strength": PerModality[Any].parse(strength, read_number, None, names, "--strength"),
+    }
+
+
+def read_console(talk: Talk) -> Console:
+    """Where the command says things."""
+    return Console(as_json=talk.as_json, quiet=talk.quiet, verbose=talk.verbose)
+
+
+def read_machine(means: Means, console: Console) -> Machine:
     """The means to work with; what is not given is what the machine grants. Raises a UsageError as `read_size` does."""
     from clear_cli.machine import Machine, read_size
 
-    size = None if memory is None else read_size(memory)
-    given: dict[str, Any] = {"threads": threads, "memory": size, "tmp_dir": tmp_dir}
-    machine = Machine(progress=console, **{key: value for key, value in given.items() if value is not None})
+    given = {key: value for key, value in vars(means).items() if value is not None}
+    if "memory" in given:
+        given["memory"] = read_size(given["memory"])
+    machine = Machine(progress=console, **given)
     tempfile.tempdir = str(machine.tmp_dir)  # also for those who make scratch files and do not know the machine
     return machine
 

@@ -14,7 +14,17 @@ import typer
 
 from clear_cli import __version__
 from clear_cli import options as opt
-from clear_cli.arguments import read_gates, read_inputs, read_machine, read_options, refuse_failed
+from clear_cli.arguments import (
+    read_changes,
+    read_console,
+    read_gates,
+    read_inputs,
+    read_machine,
+    read_options,
+    refuse_failed,
+)
+from clear_cli.command import Command, Commands, described, grouped
+from clear_cli.configfile import example_of
 from clear_cli.console import Console, gates_text, inspect_text, merged_text, plan_text, print_error, published_text
 from clear_cli.errors import UsageError
 from clear_cli.remote import place
@@ -23,8 +33,12 @@ if TYPE_CHECKING:
     from clear_cli.gates import Gate
     from clear_cli.workflow.job import Published
 
+NONE: list[str] = []
+"""Nothing given of an option that may be repeated."""
+
 app = typer.Typer(
     name="clear-cli",
+    cls=Commands,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     invoke_without_command=True,
@@ -51,226 +65,149 @@ def _main(
         raise typer.Exit(2)
 
 
-@app.command()
+@app.command(cls=Command)
+@grouped
 def run(
-    modality: opt.Modalities,
+    *,
+    sources: opt.Sources,
+    group_column: opt.GroupColumn = NONE,
+    name: opt.OutputName = NONE,
     out: opt.Out,
-    rank: opt.Rank = [],  # noqa: B006  (Typer copies defaults)
-    strength: opt.Strength = [],  # noqa: B006
-    directions: opt.Directions = "covariance",
-    removal: opt.Removal = "orthogonal",
-    keep_mean: opt.KeepMean = False,
-    renorm: opt.Renorm = "none",
-    scale: opt.Scale = "none",
-    winsorise: opt.Winsorise = None,
-    group_column: opt.GroupColumn = [],  # noqa: B006
-    max_rank: opt.MaxRank = 256,
-    embedding_column: opt.EmbeddingColumn = [],  # noqa: B006
-    id_column: opt.IdColumn = [],  # noqa: B006
-    ids: opt.Ids = [],  # noqa: B006
-    name: opt.OutputName = [],  # noqa: B006
-    fit_items: opt.FitItems = None,
-    on_invalid: opt.OnInvalid = opt.Invalid.error,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
     dry_run: opt.DryRun = False,
-    no_report: opt.NoReport = False,
-    no_item_ids: opt.NoItemIds = False,
-    threads: opt.Threads = None,
-    memory: opt.Memory = None,
-    tmp_dir: opt.TmpDir = None,
-    gate: opt.Gates = [],  # noqa: B006
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
+    solving: opt.Solving,
+    finishing: opt.Finishing,
+    fitted: opt.Fitted,
+    report: opt.Report = True,
+    item_ids: opt.ItemIds = True,
+    gate: opt.Gates = NONE,
+    means: opt.Means,
+    talk: opt.Talk,
 ) -> None:
     """Fit, and write every modality again without what they share."""
     from clear_cli.workflow import usecases
 
-    console = Console(as_json=as_json, quiet=quiet)
-    inputs = read_inputs(modality, embedding_column, id_column, ids, name, group_column)
-    options = read_options(
-        inputs, rank, strength, winsorise, max_rank=max_rank, directions=directions, removal=removal,
-        keep_mean=keep_mean, renorm=renorm, scale=scale, on_invalid=on_invalid.value, fit_items=fit_items,
-        report=not no_report, item_ids=not no_item_ids,
-    )  # fmt: skip
-    machine, gates = read_machine(threads, memory, tmp_dir, console), read_gates(gate)
+    console = read_console(talk)
+    inputs = read_inputs(sources, group_column=group_column, name=name)
+    others = {"on_invalid": sources.on_invalid, "report": report, "item_ids": item_ids}
+    options = read_options([one.modality for one in inputs], solving, finishing, fitted, **others)
+    machine, gates = read_machine(means, console), read_gates(gate)
     if dry_run:
         console.result(usecases.plan(inputs, out, options, machine), plan_text)
         return
     _show(usecases.run(inputs, out, options, overwrite=overwrite, resume=resume, machine=machine), console, gates)
 
 
-@app.command()
+@app.command(cls=Command)
+@grouped
 def fit(
-    modality: opt.Modalities,
+    *,
+    sources: opt.Sources,
+    group_column: opt.GroupColumn = NONE,
     out: opt.Out,
-    rank: opt.Rank = [],  # noqa: B006
-    strength: opt.Strength = [],  # noqa: B006
-    directions: opt.Directions = "covariance",
-    removal: opt.Removal = "orthogonal",
-    keep_mean: opt.KeepMean = False,
-    renorm: opt.Renorm = "none",
-    scale: opt.Scale = "none",
-    winsorise: opt.Winsorise = None,
-    group_column: opt.GroupColumn = [],  # noqa: B006
-    max_rank: opt.MaxRank = 256,
-    embedding_column: opt.EmbeddingColumn = [],  # noqa: B006
-    id_column: opt.IdColumn = [],  # noqa: B006
-    ids: opt.Ids = [],  # noqa: B006
-    fit_items: opt.FitItems = None,
-    on_invalid: opt.OnInvalid = opt.Invalid.error,
     moments_out: opt.MomentsOut = None,
     overwrite: opt.Overwrite = False,
-    no_report: opt.NoReport = False,
-    threads: opt.Threads = None,
-    memory: opt.Memory = None,
-    tmp_dir: opt.TmpDir = None,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
+    solving: opt.Solving,
+    finishing: opt.Finishing,
+    fitted: opt.Fitted,
+    report: opt.Report = True,
+    means: opt.Means,
+    talk: opt.Talk,
 ) -> None:
     """Fit, and write the projector but no embeddings."""
     from clear_cli.workflow import usecases
 
-    console = Console(as_json=as_json, quiet=quiet)
-    inputs = read_inputs(modality, embedding_column, id_column, ids, [], group_column)
-    options = read_options(
-        inputs, rank, strength, winsorise, max_rank=max_rank, directions=directions, removal=removal,
-        keep_mean=keep_mean, renorm=renorm, scale=scale, on_invalid=on_invalid.value, fit_items=fit_items,
-        report=not no_report,
-    )  # fmt: skip
-    machine = read_machine(threads, memory, tmp_dir, console)
+    console = read_console(talk)
+    inputs = read_inputs(sources, group_column=group_column)
+    others = {"on_invalid": sources.on_invalid, "report": report}
+    options = read_options([one.modality for one in inputs], solving, finishing, fitted, **others)
+    machine = read_machine(means, console)
     given: dict[str, Any] = {"moments_out": moments_out, "overwrite": overwrite, "machine": machine}
     _show(usecases.fit(inputs, out, options, **given), console)
 
 
-@app.command()
+@app.command(cls=Command)
+@grouped
 def diagnose(
-    modality: opt.Modalities,
+    *,
+    sources: opt.Sources,
+    group_column: opt.GroupColumn = NONE,
     out: opt.AuditOut = None,
-    curve: opt.Curve = False,
-    rank: opt.Rank = [],  # noqa: B006
-    strength: opt.Strength = [],  # noqa: B006
-    directions: opt.Directions = "covariance",
-    removal: opt.Removal = "orthogonal",
-    winsorise: opt.Winsorise = None,
-    group_column: opt.GroupColumn = [],  # noqa: B006
-    max_rank: opt.MaxRank = 256,
-    embedding_column: opt.EmbeddingColumn = [],  # noqa: B006
-    id_column: opt.IdColumn = [],  # noqa: B006
-    ids: opt.Ids = [],  # noqa: B006
-    fit_items: opt.FitItems = None,
-    on_invalid: opt.OnInvalid = opt.Invalid.error,
     overwrite: opt.Overwrite = False,
-    threads: opt.Threads = None,
-    memory: opt.Memory = None,
-    tmp_dir: opt.TmpDir = None,
-    gate: opt.Gates = [],  # noqa: B006
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
+    curve: opt.Curve = False,
+    solving: opt.Solving,
+    fitted: opt.Fitted,
+    gate: opt.Gates = NONE,
+    means: opt.Means,
+    talk: opt.Talk,
 ) -> None:
     """Say how redundant modalities are, and what removing it would do; write no embeddings."""
     from clear_cli.workflow import usecases
 
-    console = Console(as_json=as_json, quiet=quiet)
-    inputs = read_inputs(modality, embedding_column, id_column, ids, [], group_column)
-    options = read_options(
-        inputs, rank, strength, winsorise, max_rank=max_rank, directions=directions, removal=removal,
-        on_invalid=on_invalid.value, fit_items=fit_items,
-    )  # fmt: skip
-    machine, gates = read_machine(threads, memory, tmp_dir, console), read_gates(gate)
+    console = read_console(talk)
+    inputs = read_inputs(sources, group_column=group_column)
+    options = read_options([one.modality for one in inputs], solving, fitted, on_invalid=sources.on_invalid)
+    machine, gates = read_machine(means, console), read_gates(gate)
     found = usecases.diagnose(inputs, out, options, overlap_curve=curve, overwrite=overwrite, machine=machine)
     _show(found, console, gates)
 
 
-@app.command()
+@app.command(cls=Command)
+@grouped
 def apply(
+    *,
     projector: opt.Projector,
-    modality: opt.Modalities,
+    sources: opt.Sources,
+    name: opt.OutputName = NONE,
     out: opt.Out,
-    rank: opt.OtherRank = [],  # noqa: B006
-    strength: opt.OtherStrength = [],  # noqa: B006
-    embedding_column: opt.EmbeddingColumn = [],  # noqa: B006
-    id_column: opt.IdColumn = [],  # noqa: B006
-    ids: opt.Ids = [],  # noqa: B006
-    name: opt.OutputName = [],  # noqa: B006
-    on_invalid: opt.OnInvalid = opt.Invalid.error,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
-    no_report: opt.NoReport = False,
-    no_item_ids: opt.NoItemIds = False,
-    threads: opt.Threads = None,
-    memory: opt.Memory = None,
-    tmp_dir: opt.TmpDir = None,
-    gate: opt.Gates = [],  # noqa: B006
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
+    rank: opt.OtherRank = NONE,
+    strength: opt.OtherStrength = NONE,
+    report: opt.Report = True,
+    item_ids: opt.ItemIds = True,
+    gate: opt.Gates = NONE,
+    means: opt.Means,
+    talk: opt.Talk,
 ) -> None:
     """Project new items with a projector that was fitted before."""
-    from clear_cli.config import PerModality, read_number, read_rank
-    from clear_cli.rank import RankRule
-
-    console = Console(as_json=as_json, quiet=quiet)
-    inputs = read_inputs(modality, embedding_column, id_column, ids, name)
-    names = [one.modality for one in inputs]
+    console, inputs, gates = read_console(talk), read_inputs(sources, name=name), read_gates(gate)
+    given: dict[str, Any] = read_changes([one.modality for one in inputs], rank, strength)
+    given |= {"on_invalid": sources.on_invalid, "report": report, "item_ids": item_ids, "overwrite": overwrite}
     from clear_cli.workflow import applying
 
-    ranks: PerModality[RankRule | None] = PerModality.parse(rank, read_rank, None, names, "--rank")
-    strengths: PerModality[float | None] = PerModality.parse(strength, read_number, None, names, "--strength")
-    gates = read_gates(gate)
-    published = applying.apply(
-        projector,
-        inputs,
-        out,
-        rank=ranks,
-        strength=strengths,
-        on_invalid=on_invalid.value,
-        report=not no_report,
-        item_ids=not no_item_ids,
-        overwrite=overwrite,
-        resume=resume,
-        machine=read_machine(threads, memory, tmp_dir, console),
-    )
-    _show(published, console, gates)
+    given |= {"resume": resume, "machine": read_machine(means, console)}
+    _show(applying.apply(projector, inputs, out, **given), console, gates)
 
 
-@app.command()
+@app.command(cls=Command)
+@grouped
 def merge(
+    *,
     moments: opt.MomentsFiles,
     out: opt.ProjectorOut,
-    rank: opt.Rank = [],  # noqa: B006
-    strength: opt.Strength = [],  # noqa: B006
-    directions: opt.Directions = "covariance",
-    removal: opt.Removal = "orthogonal",
-    keep_mean: opt.KeepMean = False,
-    renorm: opt.Renorm = "none",
-    scale: opt.Scale = "none",
-    max_rank: opt.MaxRank = 256,
     moments_out: opt.MomentsOut = None,
     overwrite: opt.Overwrite = False,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
+    solving: opt.Solving,
+    finishing: opt.Finishing,
+    talk: opt.Talk,
 ) -> None:
     """Fit the items of several fits together, from the moments that they kept; no rows are read."""
     from clear_cli.workflow.agreeing import agreed_modalities
     from clear_cli.workflow.merging import merge as add_up
 
-    console = Console(as_json=as_json, quiet=quiet)
-    options = read_options(
-        agreed_modalities(moments), rank, strength, None, max_rank=max_rank, directions=directions,
-        removal=removal, keep_mean=keep_mean, renorm=renorm, scale=scale,
-    )  # fmt: skip
+    console = read_console(talk)
+    options = read_options(agreed_modalities(moments), solving, finishing)
     given: dict[str, Any] = {"moments_out": moments_out, "overwrite": overwrite}
-    result = add_up(moments, out, options, **given, machine=read_machine(None, None, None, console))
+    result = add_up(moments, out, options, **given, machine=read_machine(opt.Means(), console))
     console.result(result, merged_text)
     console.warnings(result["warnings"])
 
 
-@app.command()
-def check(
-    path: opt.Checked,
-    gate: opt.Gates = [],  # noqa: B006
-    as_json: opt.Json = False,
-) -> None:
+@app.command(cls=Command)
+@grouped
+def check(path: opt.Checked, talk: opt.Talk, gate: opt.Gates = NONE) -> None:
     """Judge an output by gates, from its diagnostics: nothing is computed again."""
     from clear_cli.gates import judge
     from clear_cli.workflow.document import SCHEMA_VERSION
@@ -281,7 +218,7 @@ def check(
         raise UsageError("nothing to check", fix="--gate 'leftover_heldout<=0.1'")
     verdicts = judge(gates, read_output(path).diagnostics)
     judged = {"schema_version": SCHEMA_VERSION, "command": "check", "gates": list(map(asdict, verdicts))}
-    Console(as_json=as_json).result(judged, gates_text)
+    read_console(talk).result(judged, gates_text)
     refuse_failed(verdicts, where=path)
 
 
@@ -304,7 +241,7 @@ def verify(
 def report(
     directory: opt.Reported,
     out: opt.ReportOut = None,
-    no_item_ids: opt.NoItemIds = False,
+    item_ids: opt.ItemIds = True,
     overwrite: opt.OverwriteFile = False,
     as_json: opt.Json = False,
 ) -> None:
@@ -312,7 +249,7 @@ def report(
     from clear_cli.workflow.document import SCHEMA_VERSION
     from clear_cli.workflow.rendering import report as make
 
-    path = make(directory, out, item_ids=not no_item_ids, overwrite=overwrite)
+    path = make(directory, out, item_ids=item_ids, overwrite=overwrite)
     made = {"schema_version": SCHEMA_VERSION, "command": "report", "out": str(path)}
     Console(as_json=as_json).result(made, lambda value: value["out"])
 
@@ -354,6 +291,18 @@ def inspect(
     from clear_cli.workflow.inspecting import inspect as look
 
     Console(as_json=as_json).result(look(path, embedding_column=embedding_column, id_column=id_column), inspect_text)
+
+
+@app.command()
+def config(
+    context: typer.Context,
+    example: Annotated[bool, typer.Option("--example", help="Print a file of options to start from.")] = False,
+) -> None:
+    """Say what --config reads."""
+    if not example:
+        raise UsageError("nothing to show", fix="clear-cli config --example > clear.toml")
+    helps = {key: one.help for key, one in described(context.find_root().command).items()}
+    Console().result({}, lambda _: example_of(helps))
 
 
 def _show(published: Published, console: Console, gates: Sequence[Gate] = ()) -> None:

@@ -2,150 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Literal
 
 from clear_cli.errors import UsageError
 from clear_cli.projector import Renorm
 from clear_cli.rank import DEFAULT_MAX_RANK, DEFAULT_RANK, RankRule
-from clear_cli.remote import is_remote
-
-T = TypeVar("T")
+from clear_cli.remote import is_remote, place
+from clear_cli.values import PerModality, Strength, check_choice
 
 OnInvalid = Literal["error", "keep"]
 Directions = Literal["covariance", "correlation"]
 Removal = Literal["orthogonal", "oblique"]
 Scale = Literal["none", "rms"]
-Strength = float | Literal["soft"]
-
-
-@dataclass(frozen=True)
-class PerModality(Generic[T]):
-    """A value for every modality: the named ones have their own, the others the plain one."""
-
-    plain: T
-    named: Mapping[str, T] = field(default_factory=dict)
-
-    def __getitem__(self, modality: str) -> T:
-        return self.named.get(modality, self.plain)
-
-    @classmethod
-    def of(
-        cls, value: Any, read: Callable[[Any], T], plain: T, modalities: Iterable[str], option: str
-    ) -> PerModality[T]:
-        """From an argument of a call: one value for all, or a mapping of some modalities to theirs.
-
-        Raises:
-            UsageError: A modality that does not exist.
-        """
-        if isinstance(value, PerModality):
-            pairs, plain = value.named, value.plain
-        elif isinstance(value, Mapping):
-            pairs = {name: read(one) for name, one in value.items()}
-        else:
-            return cls(plain if value is None else read(value))
-        for name in pairs:
-            known_modality(name, list(modalities), option=option)
-        return cls(plain, pairs)
-
-    @classmethod
-    def parse(
-        cls, texts: Sequence[str], read: Callable[[str], T], plain: T, modalities: Sequence[str], option: str
-    ) -> PerModality[T]:
-        """From repeated options: `VALUE` for all modalities, `NAME=VALUE` for one.
-
-        Raises:
-            UsageError: A modality that does not exist, or one that is given twice.
-        """
-        named: dict[str, T] = {}
-        plains: list[T] = []
-        for text in texts:
-            name, equals, value = text.partition("=")
-            if not equals:
-                plains.append(read(text))
-                continue
-            known_modality(name, modalities, option=option)
-            if name in named:
-                raise UsageError(f'{option} is given twice for "{name}"')
-            named[name] = read(value)
-        if len(plains) > 1:
-            raise UsageError(f"{option} is given twice", fix=f"{option} NAME=VALUE for one modality")
-        return cls(plains[0] if plains else plain, named)
-
-
-def known_modality(name: str, modalities: Sequence[str], *, option: str) -> None:
-    """Check that a modality exists.
-
-    Raises:
-        UsageError: It does not; the message lists those that do and suggests the nearest.
-    """
-    if name in modalities:
-        return
-    nearest = difflib.get_close_matches(name, modalities, n=1, cutoff=0.0)
-    raise UsageError(
-        f'no modality "{name}"',
-        where=option,
-        modalities=", ".join(modalities),
-        fix=f"{option} {nearest[0]}=..." if nearest else None,
-    )
-
-
-def read_strength(value: Any) -> Strength:
-    """A strength between 0 and 1, from a number or its text; or `soft`.
-
-    Raises:
-        UsageError: It is neither.
-    """
-    return "soft" if value == "soft" else read_number(value, known="a number between 0 and 1, or soft")
-
-
-def read_number(value: Any, known: str = "a number between 0 and 1") -> float:
-    """A strength between 0 and 1, from a number or its text.
-
-    Raises:
-        UsageError: It is neither.
-    """
-    try:
-        strength = float(value)
-    except (TypeError, ValueError):
-        strength = -1.0
-    if not 0 <= strength <= 1:
-        raise UsageError(f'strength "{value}" is not {known}', fix="--strength 0.8")
-    return strength
-
-
-def read_share(value: Any, option: str) -> float:
-    """A share in (0, 1], from a number, or from a percentage such as "99%".
-
-    Raises:
-        UsageError: It is neither.
-    """
-    share = value if isinstance(value, (int, float)) else RankRule(str(value).strip()).share
-    if share is None or not 0 < share <= 1:
-        raise UsageError(f'"{value}" is not a percentage', where=option, fix=f"{option} 99%")
-    return float(share)
-
-
-def read_rank(value: Any) -> RankRule:
-    """A rank rule from 16, "16", "90%" or a RankRule. Errors as in `RankRule.parse`."""
-    return value if isinstance(value, RankRule) else RankRule.parse(str(value))
-
-
-def check_choice(value: str, choices: Any, option: str) -> None:
-    """Check that a value is one of the choices of an option.
-
-    Raises:
-        UsageError: It is not; the message lists them and suggests the nearest.
-    """
-    known = get_args(choices)
-    if value not in known:
-        nearest = difflib.get_close_matches(str(value), known, n=1, cutoff=0.0)[0]
-        raise UsageError(f'"{value}" is not a value of {option}', known=", ".join(known), fix=f"{option} {nearest}")
 
 
 def wildcard_root(path: Path) -> Path | None:
@@ -203,6 +76,21 @@ class Input:
         if self.name is not None:
             return self.name
         return root.name if is_remote(root) else Path(os.path.abspath(root)).name  # noqa: PTH100  (a link keeps its name: resolve would follow it)
+
+
+DETAILS: dict[str, Callable[[Any], Any]] = {
+    "embedding_column": str,
+    "id_column": str,
+    "ids": place,
+    "name": str,
+    "group_column": str,
+}
+"""What else may be said of an input, and what reads it."""
+
+
+def inputs_of(paths: Iterable[tuple[str, Path]], details: Mapping[str, PerModality[Any]]) -> list[Input]:
+    """Inputs from the path of each modality, and what is said of all or of some of them. Errors as in `Input`."""
+    return [Input(name, path, **{key: one[name] for key, one in details.items()}) for name, path in paths]
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,13 @@ class Console:
     Args:
         as_json: The result is printed as one JSON object instead of text.
         quiet: No progress, no hints.
+        verbose: A line for each stage that begins.
     """
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
+        self.verbose = verbose
 
     def result(self, value: Mapping[str, Any], text: Callable[[Mapping[str, Any]], str]) -> None:
         """Print the result: `value` as JSON, or what `text` makes of it."""
@@ -57,6 +59,8 @@ class Console:
     @contextmanager
     def stage(self, name: str, rows: int) -> Generator[Callable[[int], None]]:
         """Show how far a stage of `rows` rows is; the value is called with the rows done since the last call."""
+        if self.verbose:
+            print_error(f"{name}: {rows:,} rows")
         if self.quiet:
             yield lambda _: None
         elif sys.stderr.isatty():
@@ -143,9 +147,7 @@ def published_text(value: Mapping[str, Any]) -> str:
         ["modality", "rows", "usable", "dim", "rank (significant)", "strength", "energy at rank", "variance kept"],
         [_modality_row(name, one) for name, one in value["modalities"].items()],
     )
-    lines.append("")
-    lines += [f"{path}" for path in value["outputs"]]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *value["outputs"]])
 
 
 def _pair_row(pair: Mapping[str, Any]) -> list[str]:
@@ -236,8 +238,7 @@ def plan_text(value: Mapping[str, Any]) -> str:
         lines.append("the output exists: the same run again is up to date, another one needs --overwrite")
     granted, needed, kept = (value["memory"][key] / 2**20 for key in ("granted", "needed", "kept"))
     lines.append(f"memory: {granted:,.0f} MiB granted, about {needed:,.0f} MiB needed, {kept:,.0f} MiB to keep rows in")
-    lines.append("would write:")
-    return "\n".join(lines + [f"  {path}" for path in value["outputs"]])
+    return "\n".join([*lines, "would write:", *(f"  {path}" for path in value["outputs"])])
 
 
 def gates_text(value: Mapping[str, Any]) -> str:

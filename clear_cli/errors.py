@@ -10,6 +10,9 @@ Every error that a user can cause is a `ClearError`. Its text is part of the pro
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class ClearError(Exception):
     """An error that the user can act on.
@@ -63,3 +66,8 @@ class GateError(ClearError):
     """A figure does not pass a gate; what was written stays."""
 
     exit_code = 5
+
+
+def closest(word: object, known: Iterable[str]) -> str | None:
+    """The known word that is most like one that is not known; None where there are none."""
+    return next(iter(difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.0)), None)

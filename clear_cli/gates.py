@@ -6,14 +6,13 @@ limits it to one. A figure that was not computed fails its gate: what is not kno
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clear_cli.errors import UsageError
+from clear_cli.errors import UsageError, closest
 
 Document = Mapping[str, Any]
 
@@ -86,12 +85,11 @@ class Gate:
         if found is None or limit is None:
             raise UsageError(f'"{text}" is not a gate', where="--gate", fix="--gate 'leftover_heldout<=0.1'")
         if found["metric"] not in METRICS:
-            (nearest,) = difflib.get_close_matches(found["metric"], METRICS, n=1, cutoff=0.0)
             raise UsageError(
                 f'no metric "{found["metric"]}"',
                 where="--gate",
                 metrics=", ".join(METRICS),
-                fix=f"--gate '{nearest}{found['sign']}{found['limit']}'",
+                fix=f"--gate '{closest(found['metric'], METRICS)}{found['sign']}{found['limit']}'",
             )
         return cls(text.strip(), found["metric"], found["place"], found["sign"], limit)
 

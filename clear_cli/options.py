@@ -1,21 +1,25 @@
-"""The options of the commands: what each is called, what it takes, and what its help says. Defaults are in `cli`."""
+"""The options of the commands: what each is called, what it takes, and what its help says.
+
+First every option by itself, then groups of options that several commands share: a command that takes a group has all
+its options (see `command`).
+"""
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from clear_cli.configfile import take
 from clear_cli.remote import place
 
 
-class Invalid(StrEnum):
-    """What rows with NaN or infinity do."""
+def _share(value: Any) -> float:
+    from clear_cli.values import read_share
 
-    error = "error"
-    keep = "keep"
+    return read_share(value, "--winsorise")
 
 
 Modalities = Annotated[
@@ -36,7 +40,9 @@ AuditOut = Annotated[
 ]
 Curve = Annotated[
     bool,
-    typer.Option("--curve", help="Measure the neighbour overlap, too, at every rank and strength of the curve."),
+    typer.Option(
+        "--curve/--no-curve", help="Measure the neighbour overlap, too, at every rank and strength of the curve."
+    ),
 ]
 Rank = Annotated[
     list[str],
@@ -73,7 +79,7 @@ Removal = Annotated[
         help="How it is removed: by projection, or with the least change of the rows that takes the same information.",
     ),
 ]
-KeepMean = Annotated[bool, typer.Option("--keep-mean", help="Leave the column means as they are.")]
+KeepMean = Annotated[bool, typer.Option("--keep-mean/--no-keep-mean", help="Leave the column means as they are.")]
 Renorm = Annotated[
     str,
     typer.Option(metavar="none|original|unit", help="The norm that each row is given after the projection."),
@@ -86,8 +92,9 @@ Scale = Annotated[
     ),
 ]
 Winsorise = Annotated[
-    str | None,
+    float | None,
     typer.Option(
+        parser=_share,
         metavar="PERCENT",
         help="For the fit alone, draw rows that are farther out than this share of all in to that distance, as in 99%.",
     ),
@@ -122,7 +129,11 @@ FitItems = Annotated[
     typer.Option(parser=place, metavar="FILE", help="Item ids to fit on, one per line; all rows are projected."),
 ]
 OnInvalid = Annotated[
-    Invalid, typer.Option(help="Rows with NaN or infinity: stop, or leave them out of the fit and pass them through.")
+    str,
+    typer.Option(
+        metavar="error|keep",
+        help="Rows with NaN or infinity: stop, or leave them out of the fit and pass them through.",
+    ),
 ]
 MomentsOut = Annotated[
     Path | None,
@@ -132,10 +143,15 @@ MomentsOut = Annotated[
         help="File to keep what the fit rests on, which merge adds to that of other items.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run, once done.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite/--no-overwrite", help="Replace the output of an earlier run, once done.")
+]
 Resume = Annotated[
     bool,
-    typer.Option("--resume", help="Keep finished part files if stopped, and go on from those that were kept before."),
+    typer.Option(
+        "--resume/--no-resume",
+        help="Keep finished part files if stopped, and go on from those that were kept before.",
+    ),
 ]
 Gates = Annotated[
     list[str],
@@ -156,18 +172,35 @@ Memory = Annotated[
         metavar="SIZE", help="Memory to use, as in 4GiB. Default: half of what the machine or its cgroup has."
     ),
 ]
-NoReport = Annotated[
+Report = Annotated[
     bool,
     typer.Option(
-        "--no-report", help="Measure nothing that the projection itself does not need; no report, no items.parquet."
+        "--report/--no-report",
+        help="Measure what the projection itself does not need, too, for a report and items.parquet.",
     ),
 ]
-NoItemIds = Annotated[
-    bool, typer.Option("--no-item-ids", help="Name no item by its id in the report, only by its row.")
+ItemIds = Annotated[
+    bool,
+    typer.Option("--item-ids/--no-item-ids", help="Name items by their ids in the report, and not only by their rows."),
 ]
 TmpDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for scratch files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say each step, and the value of each option and where it comes from.")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        parser=place,
+        metavar="FILE",
+        is_eager=True,
+        callback=take,
+        help="Options from a TOML file (see clear-cli config --example), or those of an earlier output from its "
+        "manifest.json. Each may be a variable, too, as in CLEAR_RANK=16.",
+    ),
+]
 MomentsFiles = Annotated[
     list[Path], typer.Argument(parser=place, metavar="MOMENTS", help="Files that fit --moments-out or merge wrote.")
 ]
@@ -188,3 +221,61 @@ OverwriteFile = Annotated[bool, typer.Option("--overwrite", help="Replace the fi
 Inspected = Annotated[
     Path, typer.Argument(parser=place, metavar="PATH", help="A file of embeddings, a folder of parts, or a projector.")
 ]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the embeddings are, and what their rows may be."""
+
+    modality: Modalities
+    embedding_column: EmbeddingColumn = field(default_factory=list)
+    id_column: IdColumn = field(default_factory=list)
+    ids: Ids = field(default_factory=list)
+    on_invalid: OnInvalid = "error"
+
+
+@dataclass(frozen=True)
+class Solving:
+    """What is shared, and how much of it is removed."""
+
+    rank: Rank = field(default_factory=list)
+    strength: Strength = field(default_factory=list)
+    directions: Directions = "covariance"
+    removal: Removal = "orthogonal"
+    max_rank: MaxRank = 256
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """What else the projection does to the rows."""
+
+    keep_mean: KeepMean = False
+    renorm: Renorm = "none"
+    scale: Scale = "none"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Which rows the fit rests on."""
+
+    fit_items: FitItems = None
+    winsorise: Winsorise = None
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the work may use."""
+
+    threads: Threads = None
+    memory: Memory = None
+    tmp_dir: TmpDir = None
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What is said where, and where options come from."""
+
+    config: Config = None
+    as_json: Json = False
+    quiet: Quiet = False
+    verbose: Verbose = False

@@ -79,17 +79,17 @@ class RankRule:
             if self.count >= dim:
                 raise UsageError(
                     f"rank {self.count} would remove the whole modality: it has {dim} dimensions",
-                    fix=f"a rank of at most {min(dim - 1, len(spectrum))}",
+                    fix=f"--rank {min(dim - 1, len(spectrum))} or less",
                 )
             if self.count > len(spectrum):
                 raise UsageError(
                     f"rank {self.count} is more than the {len(spectrum)} directions that the modalities can share",
-                    fix=f"a rank of at most {len(spectrum)}",
+                    fix=f"--rank {len(spectrum)} or less",
                 )
             if self.count > kept:
                 raise UsageError(
                     f"rank {self.count} is more than the {kept} directions that are kept",
-                    fix=f"--max-rank {self.count} when fitting, or a rank of at most {kept}",
+                    fix=f"--max-rank {self.count} when fitting, or --rank {kept} or less",
                 )
             return min(self.count, numeric_rank(spectrum, dim))
         if self.share is not None:

@@ -12,11 +12,14 @@ from typer.main import get_command
 
 from clear_cli import glossary
 from clear_cli.cli import app
+from clear_cli.command import PREFIX, described
+from clear_cli.configfile import KEYS, TABLES
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = "clear_cli/report/report-v1.schema.json"
 NOTES = re.compile(r"\s+\[([^\[\]]*)\]$")
 """What Typer appends to a help text: `required`, the default, the range."""
+KEYS_HEADING = "## All options\n"
 
 
 def reference() -> str:
@@ -78,6 +81,20 @@ warnings to stderr. [Pipelines](pipeline.md#exit-codes) lists the exit codes.
 """
 
 
+def config() -> str:
+    """The page on configuration: what is written by hand, and the table of all options."""
+    text = (ROOT / "docs/config.md").read_text(encoding="utf-8")
+    rows = ["| key | flags | variable | of | meaning |", "| --- | --- | --- | --- | --- |"]
+    tables = {option: table for table, option in TABLES.items()}
+    for key, one in described(get_command(app)).items():
+        shown = f"`[{tables[key]}]`" if key in tables else f"`{key}`" if key in KEYS else ""
+        flags = ", ".join(f"`{flag}`" for flag in one.flags)
+        meaning = _cell(one.help)
+        rows.append(f"| {shown} | {flags} | `{PREFIX}{key.upper()}` | {', '.join(one.commands)} | {meaning} |")
+    by_hand = text.partition(KEYS_HEADING)[0]
+    return "\n".join([by_hand + KEYS_HEADING, *rows, ""])
+
+
 def schema() -> str:
     """The schema of diagnostics.json, which is written by hand but for the descriptions."""
     written = json.loads((ROOT / SCHEMA).read_text(encoding="utf-8"))
@@ -85,7 +102,12 @@ def schema() -> str:
     return json.dumps(written, indent=2, ensure_ascii=False) + "\n"
 
 
-FILES = {"docs/diagnostics.md": glossary.markdown, "docs/cli.md": reference, SCHEMA: schema}
+FILES = {
+    "docs/diagnostics.md": glossary.markdown,
+    "docs/cli.md": reference,
+    "docs/config.md": config,
+    SCHEMA: schema,
+}
 
 if __name__ == "__main__":
     for path, text in FILES.items():

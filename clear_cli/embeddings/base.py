@@ -7,7 +7,6 @@ holds besides is the business of its sink alone, which reads it where it writes.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clear_cli.errors import DataError
+from clear_cli.errors import DataError, closest
 
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
@@ -249,12 +248,12 @@ def named(name: str, present: Sequence[str], *, what: str, option: str, modality
     """
     if name in present:
         return name
-    nearest = difflib.get_close_matches(name, present[:1000], n=1, cutoff=0.0)
+    nearest = closest(name, present[:1000])
     raise DataError(
         f'{what} "{name}" not found',
         where=where,
         **{f"{what}s": shown(present) or "none"},
-        fix=setting(option, modality, nearest[0]) if nearest else None,
+        fix=setting(option, modality, nearest) if nearest else None,
     )
 
 

@@ -7,7 +7,6 @@ are looked at; what is named is found wherever it is.
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from clear_cli.embeddings.hdf5_file import OpenFile, dtype_of, is_float, links, 
 from clear_cli.embeddings.hdf5_frames import frame_index, refuse_table
 from clear_cli.embeddings.hdf5_items import Items
 from clear_cli.embeddings.hdf5_layouts import Layout, Matrix, matrix_identity
-from clear_cli.errors import DataError
+from clear_cli.errors import DataError, closest
 
 GROUP_NAMES = 1000
 """So many members of a group are looked at."""
@@ -140,12 +139,12 @@ class Contents:
         items = Items(group, suffix, self._file)
         if items.rows:
             return items
-        nearest = difflib.get_close_matches(name, self._families, n=1, cutoff=0.0)
+        nearest = closest(name, self._families)
         raise DataError(
             f'no dataset matches "{items.name}"',
             where=self._path,
             datasets=shown(self._names) or "none",
-            fix=setting(EMBEDDINGS, self._modality, f"'{nearest[0]}'") if nearest else None,
+            fix=setting(EMBEDDINGS, self._modality, f"'{nearest}'") if nearest else None,
         )
 
     def _block(self, frame: h5py.Group, name: str) -> h5py.Dataset:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from clear_cli.artifact import Artifact, read_artifact
-from clear_cli.config import ApplyOptions, Input, OnInvalid, PerModality
+from clear_cli.config import ApplyOptions, Input, OnInvalid
 from clear_cli.disk import fingerprint
 from clear_cli.drift import Drift
 from clear_cli.errors import DataError, UsageError
@@ -17,6 +17,7 @@ from clear_cli.health import Status
 from clear_cli.machine import Machine
 from clear_cli.projector import Projector
 from clear_cli.rank import RankRule
+from clear_cli.values import PerModality
 from clear_cli.workflow.document import document, with_outcomes
 from clear_cli.workflow.job import PROJECTOR, Job, Published
 from clear_cli.workflow.newitems import new_pairs
@@ -40,12 +41,10 @@ def apply(
 ) -> Published:
     """Write modalities again through fitted projectors; they need not share items. Errors as in `run`."""
     options = ApplyOptions(on_invalid, report, item_ids)
+    changes: dict[str, Any] = {"rank": rank or PerModality(None), "strength": strength or PerModality(None)}
     file = projector / PROJECTOR if projector.is_dir() else projector
     artifact = read_artifact(file)
-    projectors = {
-        one.modality: limited(artifact, one.modality, rank or PerModality(None), strength or PerModality(None))
-        for one in inputs
-    }
+    projectors = {one.modality: limited(artifact, one.modality, **changes) for one in inputs}
     job = Job("apply", inputs, out, overwrite, machine or Machine(), others=[file], resume=resume)
     for name, source in job.sources.items():
         if source.dim != projectors[name].dim:
@@ -70,7 +69,7 @@ def apply(
         "strength": {name: one.strength.tolist() for name, one in projectors.items()},
         "projector": fingerprint(file)["xxh3_128"],
     }
-    return job.publish(parameters, work)
+    return job.publish(parameters, vars(options) | changes, work)
 
 
 def limited(

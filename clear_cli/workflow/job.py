@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,6 +27,7 @@ from clear_cli.remote import is_remote, reachable
 from clear_cli.workflow.document import SCHEMA_VERSION, plain
 from clear_cli.workflow.inputs import described, open_inputs, output_names, state_of
 from clear_cli.workflow.journal import Journal
+from clear_cli.workflow.recorded import recorded
 from clear_cli.workflow.reporting import DIAGNOSTICS, write_reports
 
 PROJECTOR = "projector.safetensors"
@@ -77,7 +78,7 @@ class Job:
         self._resume = resume
         self.journal: Journal | None = None
         self.command, self.overwrite, self.machine, self._beside = command, overwrite, machine, beside
-        self.out = out or Path()
+        self.out, self._given = out or Path(), inputs
         self.writes_embeddings = command not in ("fit", "diagnose")
         self.names = output_names(inputs)
         given = [path for path in others if path is not None]
@@ -142,11 +143,14 @@ class Job:
         self._refuse_changed()
         return Published(None, {"command": self.command, "outputs": {}}, diagnostics)
 
-    def publish(self, parameters: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Published:
+    def publish(
+        self, parameters: dict[str, Any], settings: Mapping[str, Any], work: Callable[[Path], dict[str, Any]]
+    ) -> Published:
         """Do the work in a staging directory and publish it, unless the output is up to date.
 
         Args:
             parameters: What decides the result, besides inputs and version; `report` and `item_ids` are among them.
+            settings: The options that said so, by their keys; the manifest keeps them to be used again.
             work: Writes into the directory it is given, and returns the diagnostics.
 
         Raises:
@@ -154,9 +158,11 @@ class Job:
             DataError: An input changed meanwhile; and whatever `work` raises.
         """
         with reachable(self.out):
-            return self._publish(parameters, work)
+            return self._publish(parameters, recorded(self._given, settings, self.out), work)
 
-    def _publish(self, parameters: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Published:
+    def _publish(
+        self, parameters: dict[str, Any], config: dict[str, Any], work: Callable[[Path], dict[str, Any]]
+    ) -> Published:
         remote = is_remote(self.out)
         if not remote:
             recover(self.out)
@@ -165,6 +171,7 @@ class Job:
             "version": __version__,
             "command": self.command,
             "parameters": plain(parameters),
+            "config": config,
         }
         existing, overwrite = read_manifest(self.out), self.overwrite
         if existing is not None:

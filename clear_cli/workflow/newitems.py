@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import Any
 
-from clear_cli.config import FitOptions, OnInvalid, PerModality
+from clear_cli.config import FitOptions, OnInvalid
 from clear_cli.diagnostics import leftover, over_chance
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.stream import Aligned
 from clear_cli.errors import DataError
 from clear_cli.projector import Projector
 from clear_cli.rank import RankRule
+from clear_cli.values import PerModality
 from clear_cli.workflow.job import Job
 from clear_cli.workflow.reading import Reading
 from clear_cli.workflow.solving import MIN_COMPLETE_ITEMS

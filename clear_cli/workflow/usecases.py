@@ -68,7 +68,7 @@ def run(
         outcomes = write_embeddings(job, staging, rows, fitted.projectors, parts, options)
         return with_outcomes(known(), outcomes, fitted.projectors)
 
-    return job.publish(_fit_parameters(options, job), work)
+    return job.publish(_fit_parameters(options, job), vars(options), work)
 
 
 def fit(
@@ -102,7 +102,7 @@ def fit(
         _write_projector(staging, fitted)
         return _found(job, fitted, options)
 
-    return job.publish(_fit_parameters(options, job), work)
+    return job.publish(_fit_parameters(options, job), vars(options), work)
 
 
 def diagnose(
@@ -127,7 +127,8 @@ def diagnose(
 
     if out is None:
         return job.unpublished(work)
-    return job.publish({**_fit_parameters(options, job), "curve": overlap_curve}, work)
+    curve = {"curve": overlap_curve}
+    return job.publish(_fit_parameters(options, job) | curve, vars(options) | curve, work)
 
 
 def plan(inputs: Sequence[Input], out: Path, options: FitOptions, machine: Machine) -> dict[str, Any]:

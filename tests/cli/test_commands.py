@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 from safetensors.numpy import load_file
 
 import clear_cli
@@ -286,7 +287,7 @@ class TestApply:
         assert code == 2
         assert err == (
             "error: rank 6 is more than the 5 directions that are kept\n"
-            "  fix: --max-rank 6 when fitting, or a rank of at most 5\n"
+            "  fix: --max-rank 6 when fitting, or --rank 5 or less\n"
         )
 
     def test_another_dimension_is_refused_with_both_numbers(
@@ -350,7 +351,15 @@ class TestUsage:
     def test_an_unknown_command(self, call: Run) -> None:
         code, _, err = call("rnu")
         assert code == 2
-        assert err.startswith("error: no such command 'rnu'")
+        commands = ", ".join(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+        assert err == f'error: no command "rnu"\n  commands: {commands}\n  fix: clear-cli run\n'
+
+    def test_an_unknown_option(self, call: Run) -> None:
+        assert call("run", "--rnk", "3") == (2, "", 'error: no option "--rnk"\n  in: clear-cli run\n  fix: --rank\n')
+        assert call("run", "--xyzzy")[2] == (
+            'error: no option "--xyzzy"\n  in: clear-cli run\n  fix: clear-cli run --help\n'
+        )
+        assert call("--versoin")[2] == 'error: no option "--versoin"\n  in: clear-cli\n  fix: --version\n'
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -418,10 +427,9 @@ class TestUsage:
         assert (tmp_path / "out/thesis.tex").read_text() == "years of work"
 
     def test_every_option_has_a_help_text(self) -> None:
-        import typer
-
         command = typer.main.get_command(cli.app)
-        for name, sub in command.commands.items():  # type: ignore[attr-defined]
+        commands: Any = command
+        for name, sub in {"clear-cli": command, **commands.commands}.items():
             assert sub.help, name
             for parameter in sub.params:
                 assert getattr(parameter, "help", None), f"{name} {parameter.name}"

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.config import FitOptions, PerModality, read_rank, read_strength
+from clear_cli.config import FitOptions
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.machine import Machine
 from clear_cli.moments import CrossMoments
 from clear_cli.shared import BUCKETS, Shared
+from clear_cli.values import PerModality, read_rank, read_strength
 from clear_cli.workflow.evidence import FOLDS
 from clear_cli.workflow.fitting import Fitted, fit_rows
 

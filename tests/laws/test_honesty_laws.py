@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clear_cli.config import FitOptions, PerModality, read_rank
+from clear_cli.config import FitOptions
 from clear_cli.curve import STRENGTHS, curve, ranks_of, variance_kept
 from clear_cli.diagnostics import leftover
 from clear_cli.drift import Drift
 from clear_cli.health import pair_hashes, row_hashes
 from clear_cli.moments import buckets_of
 from clear_cli.projector import Projector
+from clear_cli.values import PerModality, read_rank
 from clear_cli.workflow.evidence import FOLDS
 from clear_cli.workflow.heldout import held_out_leftover
 from tests.laws.planted import Floats, dense_covariance, dense_directions, fit, planted

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clear_cli.config import FitOptions, PerModality
+from clear_cli.config import FitOptions
 from clear_cli.projector import Projector
 from clear_cli.rank import RankRule
+from clear_cli.values import PerModality
 from clear_cli.workflow.evidence import Evidence
 from clear_cli.workflow.merging import combined
 from clear_cli.workflow.moments_file import read_moments, write_moments

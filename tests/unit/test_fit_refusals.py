@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clear_cli.config import PerModality, read_rank, read_strength
 from clear_cli.errors import ClearError, DataError, OutputError, UsageError
 from clear_cli.machine import Machine
+from clear_cli.values import PerModality, read_rank, read_strength
 from tests.laws.planted import Floats, fit, planted
 
 
@@ -30,20 +30,20 @@ def refusal(kind: type[ClearError], call: Callable[[], Any]) -> str:
 
 
 def test_a_rank_that_leaves_no_dimension(sides: dict[str, Floats]) -> None:
-    expected = "rank 8 would remove the whole modality: it has 8 dimensions\n  fix: a rank of at most 7"
+    expected = "rank 8 would remove the whole modality: it has 8 dimensions\n  fix: --rank 7 or less"
     assert refusal(UsageError, lambda: fit(sides, rank={"image": 2, "text": 8})) == expected
     assert refusal(UsageError, lambda: fit(sides, rank=8)) == expected
 
 
 def test_a_rank_of_more_directions_than_are_kept(sides: dict[str, Floats]) -> None:
     assert refusal(UsageError, lambda: fit(sides, rank=6, max_rank=5)) == (
-        "rank 6 is more than the 5 directions that are kept\n  fix: --max-rank 6 when fitting, or a rank of at most 5"
+        "rank 6 is more than the 5 directions that are kept\n  fix: --max-rank 6 when fitting, or --rank 5 or less"
     )
 
 
 def test_a_rank_of_more_directions_than_the_partner_has(sides: dict[str, Floats]) -> None:
     assert refusal(UsageError, lambda: fit(sides, rank={"image": 10, "text": 2})) == (
-        "rank 10 is more than the 8 directions that the modalities can share\n  fix: a rank of at most 8"
+        "rank 10 is more than the 8 directions that the modalities can share\n  fix: --rank 8 or less"
     )
 
 

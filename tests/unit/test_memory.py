@@ -9,13 +9,14 @@ import pytest
 
 from clear_cli import machine
 from clear_cli.buffers import BUFFER_ROWS
-from clear_cli.config import FitOptions, PerModality, read_rank
+from clear_cli.config import FitOptions
 from clear_cli.embeddings import arrays, kept
 from clear_cli.embeddings.align import align
 from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.embeddings.kept import Kept
 from clear_cli.errors import UsageError
 from clear_cli.machine import granted_memory, read_size
+from clear_cli.values import PerModality, read_rank
 from clear_cli.workflow.memory import Budget, budget, kept_rows, piece_bytes
 
 GIB, MIB = 1 << 30, 1 << 20
