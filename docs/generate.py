@@ -12,8 +12,8 @@ from typer.main import get_command
 
 from clear_cli import glossary
 from clear_cli.cli import app
-from clear_cli.command import PREFIX, described
-from clear_cli.configfile import KEYS, TABLES
+from clear_cli.cli.command import PREFIX, described
+from clear_cli.cli.configfile import KEYS, TABLES
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = "clear_cli/report/report-v1.schema.json"

@@ -47,7 +47,6 @@ FLOORS = [
     {"report"},
     {"workflow"},
     {"fitted", "api", "estimator"},
-    {"console", "configfile", "command", "options", "arguments", "side_by_side"},
     {"cli"},
     {"__main__"},
 ]

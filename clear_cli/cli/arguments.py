@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from clear_cli.console import Console
+from clear_cli.cli.console import Console
+from clear_cli.cli.options import Finishing, Fitted, Means, Solving, Sources, Talk
 from clear_cli.errors import GateError, UsageError
-from clear_cli.options import Finishing, Fitted, Means, Solving, Sources, Talk
 from clear_cli.remote import place
 
 if TYPE_CHECKING:

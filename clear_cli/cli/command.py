@@ -17,8 +17,8 @@ from typing import Any, get_type_hints
 import typer
 import typer.core
 
-from clear_cli.configfile import KEYS, TABLES, key_of, place_of
-from clear_cli.console import print_error
+from clear_cli.cli.configfile import KEYS, TABLES, key_of, place_of
+from clear_cli.cli.console import print_error
 from clear_cli.errors import ClearError, UsageError, closest
 
 COMMAND_LINE = "command line"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from clear_cli.console import columns
+from clear_cli.cli.texts import columns
 from clear_cli.report.comparison import Comparison, Line
 
 _ASCII = str.maketrans({"→": "->", "±": "+-", "–": "-", "−": "-", "²": "2"})

@@ -12,8 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from clear_cli.configfile import take
+from clear_cli.cli.configfile import take
 from clear_cli.remote import place
+
+NONE: list[str] = []
+"""Nothing given of an option that may be repeated."""
 
 
 def _share(value: Any) -> float:

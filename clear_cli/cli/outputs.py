@@ -1,0 +1,119 @@
+"""The commands that look at files and at outputs that were published: judge, verify, report, compare, inspect."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clear_cli.cli import options as opt
+from clear_cli.cli.arguments import read_console, read_gates, refuse_failed
+from clear_cli.cli.command import Command, described, grouped
+from clear_cli.cli.configfile import example_of
+from clear_cli.cli.console import Console
+from clear_cli.cli.program import app
+from clear_cli.cli.texts import gates_text, inspect_text
+from clear_cli.errors import UsageError
+from clear_cli.remote import place
+
+
+@app.command(cls=Command)
+@grouped
+def check(path: opt.Checked, talk: opt.Talk, gate: opt.Gates = opt.NONE) -> None:
+    """Judge an output by gates, from its diagnostics: nothing is computed again."""
+    from clear_cli.gates import judge
+    from clear_cli.workflow.document import SCHEMA_VERSION
+    from clear_cli.workflow.published import read_output
+
+    gates = read_gates(gate)
+    if not gates:
+        raise UsageError("nothing to check", fix="--gate 'leftover_heldout<=0.1'")
+    verdicts = judge(gates, read_output(path).diagnostics)
+    judged = {"schema_version": SCHEMA_VERSION, "command": "check", "gates": list(map(asdict, verdicts))}
+    read_console(talk).result(judged, gates_text)
+    refuse_failed(verdicts, where=path)
+
+
+@app.command()
+def verify(
+    directory: opt.Reported,
+    as_json: opt.Json = False,
+) -> None:
+    """Compare every file of an output directory with the hash that its manifest keeps."""
+    from clear_cli.workflow.document import SCHEMA_VERSION
+    from clear_cli.workflow.verifying import verify as look
+
+    verdict = look(directory)
+    found = {"schema_version": SCHEMA_VERSION, "command": "verify", "out": str(directory), **asdict(verdict)}
+    Console(as_json=as_json).result(found, lambda _: inspect_text(asdict(verdict)))
+    verdict.refuse(directory)
+
+
+@app.command()
+def report(
+    directory: opt.Reported,
+    out: opt.ReportOut = None,
+    item_ids: opt.ItemIds = True,
+    overwrite: opt.OverwriteFile = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Make the report of an output directory again, as a page or as Markdown."""
+    from clear_cli.workflow.document import SCHEMA_VERSION
+    from clear_cli.workflow.rendering import report as make
+
+    path = make(directory, out, item_ids=item_ids, overwrite=overwrite)
+    made = {"schema_version": SCHEMA_VERSION, "command": "report", "out": str(path)}
+    Console(as_json=as_json).result(made, lambda value: value["out"])
+
+
+@app.command()
+def compare(
+    outputs: Annotated[
+        list[Path],
+        typer.Argument(parser=place, metavar="DIR", help="Output directories, or their diagnostics.json."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", parser=place, metavar="FILE", help="A page or Markdown to write. Default: none."),
+    ] = None,
+    overwrite: opt.OverwriteFile = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Set outputs side by side: what was asked for, what was removed and left, and what it cost."""
+    from clear_cli.cli.side_by_side import comparison_text
+    from clear_cli.workflow.document import SCHEMA_VERSION
+    from clear_cli.workflow.rendering import compare as set_side_by_side
+
+    found = set_side_by_side(outputs, out, overwrite=overwrite)
+    written = None if out is None else str(out)
+    result = {"schema_version": SCHEMA_VERSION, "command": "compare", "out": written, **found.document()}
+    Console(as_json=as_json).result(result, lambda _: comparison_text(found) + (f"\n\n{out}" if out else ""))
+
+
+@app.command()
+def inspect(
+    path: opt.Inspected,
+    embedding_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column, pattern or dataset of the embeddings.")
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column or dataset of the ids.")] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show what a file of embeddings, a projector or a moments file holds."""
+    from clear_cli.workflow.inspecting import inspect as look
+
+    Console(as_json=as_json).result(look(path, embedding_column=embedding_column, id_column=id_column), inspect_text)
+
+
+@app.command()
+def config(
+    context: typer.Context,
+    example: Annotated[bool, typer.Option("--example", help="Print a file of options to start from.")] = False,
+) -> None:
+    """Say what --config reads."""
+    if not example:
+        raise UsageError("nothing to show", fix="clear-cli config --example > clear.toml")
+    helps = {key: one.help for key, one in described(context.find_root().command).items()}
+    Console().result({}, lambda _: example_of(helps))
