@@ -14,7 +14,8 @@ import pytest
 import typer
 
 import clear_cli
-from clear_cli import cli, command, configfile, console
+from clear_cli import cli
+from clear_cli.cli import command, configfile, console
 from clear_cli.config import Input
 from clear_cli.workflow.recorded import recorded
 from tests.conftest import Catalogue, Run, write_npy

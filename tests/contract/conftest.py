@@ -86,6 +86,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
         "compare": ["compare", root / "run", root / "three", root / "apply"],
         "inspect_file": ["inspect", read["image"]],
         "inspect_projector": ["inspect", root / "soft"],
+        "inspect_moments": ["inspect", root / "fit.moments"],
+        "verify": ["verify", root / "run"],
     }
     commands = {name: [*arguments, "--out", root / name] for name, arguments in files.items()} | others
     return Outputs(root, {name: _printed(arguments) for name, arguments in commands.items()})

@@ -48,7 +48,7 @@ def test_every_output_keeps_its_promise(outputs: Outputs) -> None:
 def test_every_result_keeps_its_promise(outputs: Outputs) -> None:
     assert {name: problems("result", one) for name, one in outputs.results.items() if problems("result", one)} == {}
     assert {one["command"] for one in outputs.results.values()} == {
-        "run", "fit", "diagnose", "apply", "merge", "check", "report", "compare", "inspect",
+        "run", "fit", "diagnose", "apply", "merge", "check", "verify", "report", "compare", "inspect",
     }  # fmt: skip
 
 

@@ -63,7 +63,7 @@ class Workshop:
 
     def undisturbed(self, command: str) -> dict[str, bytes]:
         if command not in self._undisturbed:
-            out = self.folder / f"undisturbed-{len(self._undisturbed)}"
+            out = self.folder / f"as-deep/undisturbed-{len(self._undisturbed)}"
             assert self.call(f"{command} -o {out}").code == 0
             self._undisturbed[command] = contents(out)
         return self._undisturbed[command]
