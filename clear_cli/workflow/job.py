@@ -234,8 +234,9 @@ class Job:
         projector = staging.path / PROJECTOR
 
         def run() -> dict[str, Any]:
+            decisive = {key: value for key, value in manifest.items() if key != "config"}  # it says where, not what
             return {
-                **manifest,
+                **decisive,
                 "inputs": inputs(),
                 "input_times": {str(path): state[1:] for path, state in self._state.items()},
                 "versions": _versions(),
