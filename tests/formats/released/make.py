@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,14 @@ import numpy as np
 from clear_cli import __version__
 
 HERE = Path(__file__).parent
-KEPT = ("projector.safetensors", "diagnostics.json", "manifest.json", "report.md")
-MERGE = ("--directions", "correlation", "--removal", "oblique", "--strength", "soft", "--rank", "2")
+KEPT = ("projector.safetensors", "diagnostics.json", "manifest.json")
+OPTIONS = ("--directions", "correlation", "--removal", "oblique", "--strength", "text=0.5", "--rank", "2")
 
 
 def clear(*arguments: Any) -> Any:
     """Run a command in the current folder: what it printed as JSON."""
-    command = [sys.executable, "-m", "clear_cli", *map(str, arguments), "--json", "-q"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command = [sys.executable, "-m", "clear_cli", *map(str, arguments), "--json"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def catalogue(items: int = 240) -> dict[str, np.ndarray]:
@@ -43,6 +44,10 @@ def catalogue(items: int = 240) -> dict[str, np.ndarray]:
     return {name: one.astype(np.float32) for name, one in rows.items()}
 
 
+def inputs(names: Iterable[str], ending: str = "") -> list[str]:
+    return [part for name in names for part in ("-m", f"{name}={name}{ending}.npy")]
+
+
 def write(target: Path) -> None:
     """Fill a folder, from within an empty one."""
     rows = catalogue()
@@ -50,25 +55,21 @@ def write(target: Path) -> None:
         np.save(f"{name}.npy", one)
         np.save(f"{name}-1.npy", one[:150])
         np.save(f"{name}-2.npy", one[150:])
-    both = ("-m", "image=image.npy", "-m", "text=text.npy")
-    clear("run", *both, "--out", "clean", "--rank", "2", "--strength", "text=0.5", "--renorm", "original")
-    for day in (1, 2):
-        inputs = [part for name in rows for part in ("-m", f"{name}={name}-{day}.npy")]
-        ids = [part for name in rows for part in ("--ids", f"{name}=ids-{day}.txt")]
-        Path(f"ids-{day}.txt").write_text("".join(f"{day}-{i}\n" for i in range(150 if day == 1 else 90)))
-        moments = target / f"day{day}.moments"
-        clear("fit", *inputs, *ids, "--out", f"fit{day}", "--moments-out", moments, *MERGE)
-    clear("merge", target / "day1.moments", target / "day2.moments", "--out", target / "merged.safetensors", *MERGE)
+    clear("run", *inputs(rows), "--out", "clean", *OPTIONS, "--renorm", "original")
+    days = [target / f"day{day}.moments" for day in (1, 2)]
+    for day, moments in enumerate(days, start=1):
+        clear("fit", *inputs(rows, f"-{day}"), "--out", f"fit{day}", "--moments-out", moments, *OPTIONS)
+    # Plain covariance, whose solution no later version has a reason to change.
+    clear("merge", *days, "--out", target / "merged.safetensors", "--rank", "2")
     (target / "clean").mkdir()
     for name in KEPT:
         shutil.copy(f"clean/{name}", target / "clean")
-    np.savez(
-        target / "rows.npz",
-        **{name: one[:30] for name, one in rows.items()},
-        **{f"{name}_clean": np.load(f"clean/embeddings/{name}.npy")[:30] for name in rows},
-    )
-    said = {name: clear("inspect", target / name) for name in ("clean", "merged.safetensors", "day1.moments")}
-    (target / "inspect.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n")
+    before = {name: one[:30] for name, one in rows.items()}
+    after = {f"{name}_clean": np.load(f"clean/embeddings/{name}.npy")[:30] for name in rows}
+    np.savez(target / "rows.npz", **before, **after)
+    said = {f"inspect {one}": clear("inspect", target / one) for one in ("clean", "merged.safetensors", "day1.moments")}
+    said["check clean"] = clear("check", target / "clean", "--gate", "leftover_heldout<=1")
+    (target / "said.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
