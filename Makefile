@@ -1,12 +1,15 @@
 # Everything happens in .venv, which is built from the lock file on first use.
 PYTHON ?= python3
 VENV := .venv
+LOCK := requirements-dev.lock
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS := .venv-docs
-UV_LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade
+RELEASE := .venv-release
+RESOLVE := $(RELEASE)/bin/uv pip compile --quiet --generate-hashes --no-header --upgrade
+RESOLVE_LOCK := $(RESOLVE) --universal --python-version 3.11
 
-.PHONY: demo test test-slow lint docs lock sample-data clean
+.PHONY: demo test test-slow test-python test-lowest test-newest lint docs dist lock sample-data clean
 
 demo: $(READY)  ## Run the main job on sample_data and show what was found.
 	@rm -rf demo
@@ -21,6 +24,17 @@ test: $(READY)  ## Run the tests, without the slow ones.
 test-slow: $(READY)  ## Run the slow tests; real consumers and peers get environments of their own in .venv-consumers.
 	$(BIN)/python -m pytest -m slow
 
+test-python:  ## Run the tests on another Python (make test-python PYTHON=python3.13), if there is one.
+	@if version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
+	then $(MAKE) test VENV=.venv-$$version; else echo "skipped: $(PYTHON) is not on this machine"; fi
+
+test-lowest: RESOLUTION := lowest-direct
+test-newest: RESOLUTION := highest
+test-lowest test-newest: test-%: $(RELEASE)/.ready  ## Run the tests with the lowest or the newest versions that pyproject.toml allows.
+	@mkdir -p .venv-$*
+	$(RESOLVE) --python $(PYTHON) --resolution $(RESOLUTION) pyproject.toml --group dev -o .venv-$*/requirements.lock
+	$(MAKE) test VENV=.venv-$* LOCK=.venv-$*/requirements.lock
+
 lint: $(READY)  ## Check style, format and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -29,23 +43,29 @@ lint: $(READY)  ## Check style, format and types.
 docs: $(DOCS)/.ready  ## Build the documentation in site/; a link that leads nowhere is an error.
 	$(DOCS)/bin/mkdocs build --strict
 
+dist: $(READY) $(RELEASE)/.ready  ## Build wheel and source distribution in dist/, the same bytes each time, and check them.
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/hatchling build -d dist
+	$(RELEASE)/bin/twine check --strict dist/*
+
 sample-data: $(READY)  ## Build sample_data again.
 	$(BIN)/python sample_data/build.py
 
-lock:  ## Resolve the dependencies of development and of the documentation again (needs uv).
-	$(UV_LOCK) pyproject.toml --group dev -o requirements-dev.lock
-	$(UV_LOCK) --group docs -o requirements-docs.lock
+lock: $(RELEASE)/.ready  ## Resolve the dependencies of development, documentation and releases again.
+	$(RESOLVE_LOCK) pyproject.toml --group dev -o requirements-dev.lock
+	$(RESOLVE_LOCK) --group docs -o requirements-docs.lock
+	$(RESOLVE_LOCK) --group release -o requirements-release.lock
 
 clean:  ## Remove what the other targets made.
-	rm -rf $(VENV) $(DOCS) .venv-consumers demo demo-new site benchmarks/.work
+	rm -rf .venv .venv-* demo demo-new dist site benchmarks/.work
 
-$(READY): requirements-dev.lock pyproject.toml
+$(READY): $(LOCK) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(DOCS)/.ready: requirements-docs.lock
-	$(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
+$(DOCS)/.ready $(RELEASE)/.ready: .venv-%/.ready: requirements-%.lock
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@

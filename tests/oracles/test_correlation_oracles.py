@@ -42,8 +42,8 @@ def root(s: Floats) -> Floats:
 def test_the_shrinkage_is_that_of_scikit_learn(items: int, offset: float) -> None:
     (x,) = planted(items, (20,), offset=offset)
     found = whitening(dense_covariance(x, x), cut=0, items=items)
-    # Of fewer items than dimensions, within the span of the rows.
-    inside = found.vectors.T @ shrunk_covariance(x) @ found.vectors
+    # Of fewer items than dimensions, as if there were no more dimensions than the rows span.
+    inside = shrunk_covariance(x @ found.vectors)
     np.testing.assert_allclose(inside, np.diag(found.values), atol=1e-12)
     assert len(found.values) == min(items - 1, 20)
 
