@@ -245,11 +245,12 @@ def test_a_real_process_killed_at_random_moments(workshop: Workshop, name: str) 
         time.sleep(0.001)
     whole = time.monotonic() - began
     choose, found = random.Random(name), Counter[str]()
-    for _ in range(MOMENTS // 2):
+    for moment in range(MOMENTS // 2):
         place, process = started()
-        # Half of them while there is something to lose.
-        since = (hidden or 0.0) if choose.random() < 0.5 else 0.0
-        time.sleep(choose.uniform(since, whole * 1.02))
+        # All but a few of them while there is something to lose.
+        while moment % 5 and process.poll() is None and not list(place.glob(".*.partial")):
+            time.sleep(0.001)
+        time.sleep(choose.uniform(0, whole - (hidden or 0.0) if moment % 5 else whole))
         process.kill()
         process.wait()
         begun = "in the making, " if list(place.glob(".*.partial")) else ""

@@ -93,7 +93,7 @@ class TestTheDisk:
         ("files", "most"),
         [
             (("parts", "image.parquet"), 200_000),
-            (("image.h5", "few.npy"), 200_000),
+            (("image.h5", "image.parquet"), 200_000),
             (("few.npy", "image.npz"), 200_000),
             (("parts", "image.parquet"), 5_000),
         ],
