@@ -95,10 +95,11 @@ class Settling:
     def _work(self) -> None:
         while not self._ended.wait(self.SECONDS):
             # Of very many files each is small, and asking after all of them costs more than it saves.
-            for path in islice(self._folder.rglob("*"), MANY):
-                with suppress(FileNotFoundError):  # it was there a moment ago
-                    if path.is_file():
-                        sync(path)
+            with suppress(FileNotFoundError):  # a folder that was there a moment ago
+                for path in islice(self._folder.rglob("*"), MANY):
+                    with suppress(FileNotFoundError):  # or a file
+                        if path.is_file():
+                            sync(path)
 
 
 def sync_below(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The means to work with: threads, memory, scratch space, who is told how far it is. None of it changes a result."""
+"""The means to work with: threads, memory, scratch space, who is told how far it is. None of it changes a value."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Silent:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the work may use; nothing here changes a result.
+    """What the work may use; nothing here changes a value.
 
     Attributes:
         threads: Threads for arithmetic.

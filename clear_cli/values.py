@@ -110,12 +110,16 @@ def read_number(value: Any, known: str = "a number between 0 and 1") -> float:
 
 
 def read_share(value: Any, option: str) -> float:
-    """A share in (0, 1], from a number, or from a percentage such as "99%".
+    """A share in (0, 1], from 0.99, "0.99" or "99%".
 
     Raises:
         UsageError: It is neither.
     """
-    share = value if isinstance(value, (int, float)) else RankRule(str(value).strip()).share
+    text = str(value).strip()
+    try:
+        share = RankRule(text).share if text.endswith("%") else float(text)
+    except ValueError:
+        share = None
     if share is None or not 0 < share <= 1:
         raise UsageError(f'"{value}" is not a percentage', where=option, fix=f"{option} 99%")
     return float(share)

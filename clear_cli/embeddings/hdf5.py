@@ -7,6 +7,7 @@ slow to import; these modules are imported when there is such a file.)
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from clear_cli.embeddings.hdf5_items import Items
 from clear_cli.embeddings.hdf5_layouts import BLOCK_ROWS, Layout
 from clear_cli.embeddings.hdf5_write import Hdf5Sink
 from clear_cli.errors import DataError, UsageError
+from clear_cli.remote import is_remote
 
 
 class Hdf5Source:
@@ -139,7 +141,7 @@ class Hdf5Source:
         dataset: h5py.Dataset = file.h5[self._id_name]
         where = f'{self.path}, dataset "{self._id_name}", rows {start} to {stop - 1}'
         try:
-            with patient(where):
+            with patient(where) if self.id_kind == "string" and not is_remote(self.path) else nullcontext():
                 values = dataset[start:stop]
         except OSError as error:
             raise _damaged(error, where) from error

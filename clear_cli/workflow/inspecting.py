@@ -79,7 +79,7 @@ def _projector(path: Path) -> dict[str, Any]:
             "rank_of_90_percent": energy_rank(one.spectrum, 0.9),
             "spectrum": one.spectrum[:16].tolist(),
         }
-    return {"modalities": modalities, "provenance": artifact.provenance}
+    return {"modalities": modalities, "provenance": dict(sorted(artifact.provenance.items()))}
 
 
 def _moments(path: Path) -> dict[str, Any]:

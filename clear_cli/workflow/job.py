@@ -188,7 +188,10 @@ class Job:
         )
         with self._beside or nullcontext(), publication as staging:
             if self.writes_embeddings and not remote:
-                require_free(self.out, sum(size for *_, size, _ in self._state.values()), what="the output")
+                # What an earlier run has kept is there already, or makes room.
+                kept = sum(path.stat().st_size for path in staging.path.rglob("*") if path.is_file())
+                needed = sum(size for *_, size, _ in self._state.values()) - kept
+                require_free(self.out, max(needed, 0), what="the output")
             # Hashed while the fit reads the same bytes: the disk is asked once.
             inputs = background(self._inputs) if existing is None else lambda: manifest["inputs"]
             if self._resume and isinstance(staging, Publication):
@@ -238,7 +241,7 @@ class Job:
             return {
                 **decisive,
                 "inputs": inputs(),
-                "input_times": {str(path): state[1:] for path, state in self._state.items()},
+                "input_times": [state[1:] for state in self._state.values()],
                 "versions": _versions(),
                 "memory": self.machine.memory,
                 "projector": fingerprint(projector) if projector.exists() else None,

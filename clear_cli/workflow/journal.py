@@ -48,17 +48,22 @@ class Journal:
     def __init__(self, folder: Path, files: Path, run: Callable[[], State], progress: Progress) -> None:
         self._folder, self._files, self._run, self._progress = folder, files, run, progress
         self._containers: list[PartFiles] = []
+        self._begun = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         kept = sum(one.finished for one in self._containers)
-        if kept and self._folder.exists():
-            self._progress.say(f"{kept:,} finished parts are kept: the same command with --resume goes on from there")
+        if self._begun and not kept:
+            shutil.rmtree(self._folder, ignore_errors=True)  # nothing to go on from
+        elif self._folder.exists():
+            told = f"{kept:,} finished parts are kept" if self._begun else "what was finished before is kept"
+            self._progress.say(f"{told}: the same command with --resume goes on from there")
 
     def begin(self) -> None:
         """Forget what an earlier run has finished, unless it was this one."""
+        self._begun = True
         before, run = _read(self._folder / RUN), json.loads(json.dumps(self._run()))  # tuples become lists
         changed = [key.replace("_", " ") for key, value in run.items() if before.get(key) != value]
         if before and not changed:

@@ -50,7 +50,7 @@ def verify(out: Path) -> Verdict:
         published = None if manifest is None else manifest.get("outputs")
         if not isinstance(published, dict):
             raise DataError(
-                f"no {MANIFEST} of ours here", where=out, fix="give an output directory of run, fit or apply"
+                f"no {MANIFEST} of ours here", where=out, fix="give an output directory of run, fit, diagnose or apply"
             )
         try:
             found = revisions(out) if is_remote(out) else fingerprints(out, but=MANIFEST)

@@ -328,6 +328,7 @@ class TestInspect:
         assert code == 0
         assert result["modalities"]["text"]["rank"] == 3
         assert result["provenance"]["rows"] == {"image": 400, "text": 400}
+        assert list(result["provenance"]) == sorted(result["provenance"])
 
     def test_something_else(self, call: Run, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("hello")

@@ -175,7 +175,7 @@ class TestErrors:
                 "  in: clear.toml, key modalities.text.rank\n",
             ),
             ("renorm = 'units'\n" + INPUTS, '"units" is not a value of --renorm\n  in: clear.toml, key renorm\n'),
-            ("winsorise = '0.9'\n" + INPUTS, '"0.9" is not a percentage\n  in: clear.toml, key winsorise\n'),
+            ("winsorise = 'much'\n" + INPUTS, '"much" is not a percentage\n  in: clear.toml, key winsorise\n'),
             (
                 "tmp_dir = 'nowhere'\n" + INPUTS,
                 "the folder for scratch files does not exist\n  in: nowhere\n  set: clear.toml, key tmp_dir\n",

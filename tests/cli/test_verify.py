@@ -66,5 +66,5 @@ def test_what_is_no_output(call: Run, tmp_path: Path, manifest: str | None) -> N
         3,
         "",
         f"error: no manifest.json of ours here\n  in: {tmp_path}\n"
-        "  fix: give an output directory of run, fit or apply\n",
+        "  fix: give an output directory of run, fit, diagnose or apply\n",
     )
