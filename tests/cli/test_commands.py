@@ -372,7 +372,7 @@ class TestUsage:
             (["--rank", "3", "--rank", "4"], "error: --rank is given twice\n"),
             (["--rank", "image=3", "--rank", "image=4"], 'error: --rank is given twice for "image"\n'),
             (["--strength", "1.5"], 'error: strength "1.5" is not a number between 0 and 1, or soft\n'),
-            (["--winsorise", "0.95"], 'error: "0.95" is not a percentage\n  in: --winsorise\n'),
+            (["--winsorise", "95"], 'error: "95" is not a percentage\n  in: --winsorise\n'),
             (["--renorm", "units"], 'error: "units" is not a value of --renorm\n  known: none, original, unit\n'),
             (["--renorm", "unit", "--keep-mean"], "error: column means do not stay where rows are given a norm\n"),
             (["--name", "image=../x"], 'error: "../x" is not a file name\n'),
