@@ -10,6 +10,7 @@ it keeps of each item is next to nothing beside its block.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import statistics
 import sys
@@ -89,6 +90,7 @@ def again_and_again(work: Path, seconds: float, said: Callable[[str], None]) -> 
             with suppress(clear_cli.ClearError):  # a service meets wrong input, too
                 clear_cli.apply(out / "run", {"image": files["text"]}, out=out / "wrong")
             clear(out)
+            gc.collect()  # when it would run by itself is no matter here
             watch.read()
             if cycle > 3 and time.monotonic() - watch.started > seconds:
                 break
