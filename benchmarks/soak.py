@@ -3,8 +3,8 @@
 Two kinds of use, one after the other: the Python functions called again and again on a small catalogue, as a service
 does, and one run over many rows. What is held against the mark is the slope of the resident memory over the blocks of
 rows that were read, by least squares, in the second half of each: the first is for what is loaded once, for caches, and
-for the decoded rows that are kept until the memory granted is used. The rows of that run are wide, so that the byte that
-it keeps of each item is next to nothing beside its block.
+for the decoded rows that are kept until the memory granted is used. The rows of that run are wide, so that the byte
+that it keeps of each item is next to nothing beside its block.
 """
 
 from __future__ import annotations
