@@ -45,11 +45,6 @@ def write_embeddings(
     Raises:
         DataError: As `project`.
     """
-    folder = staging / EMBEDDINGS
-    finished: dict[str, PartFiles | None] = {}
-    if job.journal is not None:
-        job.journal.begin()
-    folder.mkdir(exist_ok=True)
     with (
         job.machine.progress.stage("writing", sum(source.rows for source in rows.values())) as advance,
         ExitStack() as running,
@@ -58,13 +53,7 @@ def write_embeddings(
         if options.report:
             id_type = table_id_type(job.sources.values())
             register = Register(running.enter_context(ItemsWriter(staging / ITEMS, id_type)), id_type)
-        sinks: dict[str, Sink] = {}
-        for file, names in job.containers().items():
-            first, *beside = (job.sources[name] for name in names)
-            sink = first.sink(folder / file, beside)
-            if job.journal is not None:
-                finished |= dict.fromkeys(names, job.journal.container(file, names, sink))
-            sinks |= dict.fromkeys(names, running.enter_context(sink))
+        sinks, finished = _sinks(job, staging / EMBEDDINGS, running)
         # A chunk of each modality in turn: a file is encoded by one thread only, so several are written at a time.
         waiting = deque(
             (
@@ -87,6 +76,22 @@ def write_embeddings(
             running.callback(steps.close)
         outcomes = _in_turn(waiting, advance)
     return {name: outcomes[name] for name in job.sources}
+
+
+def _sinks(job: Job, folder: Path, running: ExitStack) -> tuple[dict[str, Sink], dict[str, PartFiles | None]]:
+    """Per modality its sink, entered, and what is finished of its part files where there is a journal."""
+    sinks: dict[str, Sink] = {}
+    finished: dict[str, PartFiles | None] = {}
+    if job.journal is not None:
+        job.journal.begin()
+    folder.mkdir(exist_ok=True)
+    for file, names in job.containers().items():
+        first, *beside = (job.sources[name] for name in names)
+        sink = first.sink(folder / file, beside)
+        if job.journal is not None:
+            finished |= dict.fromkeys(names, job.journal.container(file, names, sink))
+        sinks |= dict.fromkeys(names, running.enter_context(sink))
+    return sinks, finished
 
 
 def _in_turn(

@@ -38,10 +38,12 @@ NUMBERS = (
     2**63,
     2**64 - 1,
 )
+ABSOLUTE = "/clear-cli-fuzz-escape"
+"""A path that no command has any business with; the worker looks whether anything is there."""
 TEXTS = (
     "",
     "../escape",
-    "/tmp/escape",
+    ABSOLUTE,
     "a/b",
     "\0",
     "\ud7ff",

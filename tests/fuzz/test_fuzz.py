@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.fuzz.__main__ import run
 from tests.fuzz.corpus import SEEDS
-from tests.fuzz.mutations import BY_KIND, damage
+from tests.fuzz.mutations import ABSOLUTE, BY_KIND, damage
 
 CIRCLE = 327
 """An input whose heap of strings leads round in circles."""
@@ -59,19 +60,25 @@ def test_the_same_number_is_the_same_input(tmp_path: Path) -> None:
     assert made[0] == made[1] != bytes(range(256)) * 4
 
 
-def test_what_should_not_happen_is_found(tmp_path: Path) -> None:
-    """A worker whose command raises, dies or leaves files about is told of."""
-    spoiled = """
+@pytest.mark.parametrize("place", ["../escape", ABSOLUTE])
+def test_files_that_are_left_about_are_found(tmp_path: Path, place: str) -> None:
+    if place == ABSOLUTE and not os.access("/", os.W_OK):
+        pytest.skip("only root could write there")
+    spoiled = f"""
 import sys, os, signal
 from tests.fuzz import worker
 def call(arguments, real=worker.call):
     code, text = real(arguments)
     if arguments[0] == "inspect":
-        open("../escape", "w").close()
+        open("{place}", "w").close()
     return code, text
 worker.call = call
 worker.main(sys.argv[1], sys.argv[2:])
 """
     command = [sys.executable, "-c", spoiled, str(tmp_path / "current"), "0", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "files that were not there: ['escape']" in json.loads(done.stdout.splitlines()[0])["problem"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    finally:
+        Path(ABSOLUTE).unlink(missing_ok=True)
+    left = place.removeprefix("../")
+    assert f"files that were not there: ['{left}']" in json.loads(done.stdout.splitlines()[0])["problem"]

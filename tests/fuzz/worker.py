@@ -22,7 +22,7 @@ from types import FrameType
 from clear_cli import __main__ as program
 from clear_cli.embeddings import hdf5_file
 from tests.fuzz.corpus import SEEDS, Seed, write_corpus
-from tests.fuzz.mutations import damage
+from tests.fuzz.mutations import ABSOLUTE, damage
 
 SECONDS = 20
 GROWTH = 1500 << 20
@@ -121,7 +121,8 @@ def call(arguments: Sequence[str]) -> tuple[int, str]:
 
 
 def _listing(folder: Path) -> frozenset[str]:
-    return frozenset(str(one.relative_to(folder)) for one in folder.rglob("*"))
+    outside = (str(one) for one in Path("/").glob(f"{ABSOLUTE[1:]}*"))
+    return frozenset((*(str(one.relative_to(folder)) for one in folder.rglob("*")), *outside))
 
 
 def _too_long(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
