@@ -310,6 +310,16 @@ class TestRefusals:
         assert opened(path).describe()["embedding_dataset"] == "embeddings"
         assert 'dataset "brain" cannot hold embeddings' in message(path, embedding_column="brain")
 
+    def test_floats_that_numpy_has_no_type_for(self, path: Path) -> None:
+        wide = h5py.h5t.IEEE_F32LE.copy()
+        wide.set_ebias(1 << 20)
+        with h5py.File(make(path), "r+") as file:
+            h5py.h5d.create(file.id, b"wide", wide, h5py.h5s.create_simple((ROWS, DIM)))
+        assert opened(path).describe()["embedding_dataset"] == "embeddings"
+        assert 'dataset "wide" cannot hold embeddings: shape (50, 8), type object' in message(
+            path, embedding_column="wide"
+        )
+
     @pytest.mark.parametrize(
         ("ids", "form"),
         [
