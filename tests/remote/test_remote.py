@@ -187,6 +187,25 @@ def test_what_fails_leaves_nothing_and_the_old_output_as_it_was(
     assert listing(run, "s3://shop/new") == []
 
 
+def test_what_a_killed_run_left_is_no_output_and_nothing_is_written_into_it(
+    run: Callable[..., Result], inputs: list[str]
+) -> None:
+    out = "s3://shop/dead"
+    dying = "import os; from clear_cli import __main__, publish_remote as at; at.manifest_of = lambda *_: os._exit(9); "
+    assert run("-c", f"{dying}__main__.main()", "run", *inputs, "--out", out, "-q").returncode == 9
+    left = listing(run, out)
+    assert "/embeddings/text.h5" in left
+    assert "/manifest.json" not in left
+    for more in ([], ["--overwrite"]):
+        again = run("-m", "clear_cli", "run", *inputs, "--out", out, "-q", *more)
+        problem = (
+            f"error: the output holds files and no manifest.json of ours\n  in: {out}\n  fix: choose another --out\n"
+        )
+        assert (again.returncode, again.stderr) == (4, problem)
+    assert run("-m", "clear_cli", "verify", out).returncode == 3
+    assert listing(run, out) == left
+
+
 def test_projectors_are_applied_and_inspected_from_a_store(
     run: Callable[..., Result], inputs: list[str], tmp_path: Path
 ) -> None:
