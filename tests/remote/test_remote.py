@@ -198,10 +198,8 @@ def test_what_a_killed_run_left_is_no_output_and_nothing_is_written_into_it(
     assert "/manifest.json" not in left
     for more in ([], ["--overwrite"]):
         again = run("-m", "clear_cli", "run", *inputs, "--out", out, "-q", *more)
-        problem = (
-            f"error: the output holds files and no manifest.json of ours\n  in: {out}\n  fix: choose another --out\n"
-        )
-        assert (again.returncode, again.stderr) == (4, problem)
+        problem = f"the output holds files and no manifest.json of ours\n  in: {out}\n  fix: choose another --out\n"
+        assert (again.returncode, again.stderr) == (4, f"error: {problem}")
     assert run("-m", "clear_cli", "verify", out).returncode == 3
     assert listing(run, out) == left
 
