@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from clear_cli.embeddings.base import Chunk, Floats, IdKind, Source, canonical_ids, guess, guess_id, named, setting
-from clear_cli.embeddings.npy import ID_ROWS, PADDING, ids_for, layout_notes, not_embeddings, rows_of
+from clear_cli.embeddings.npy import ID_ROWS, ids_for, layout_notes, not_embeddings, rows_of
 from clear_cli.embeddings.npy_array import Array, header_of
 from clear_cli.embeddings.npz_archive import Members, open_archive, read_members, readable, stem_of
 from clear_cli.errors import DataError, UsageError
@@ -70,8 +70,6 @@ class NpzSource:
             self.id_kind = self._file.kind
         elif self._ids is not None:
             self.id_kind = "integer" if self._ids[1].dtype.kind in "iu" else "string"
-        elif self.rows and not next(self.chunks()).embeddings[0].any():
-            self.notes.append(PADDING)
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """All rows in file order."""

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clear_cli.embeddings import hdf5, hdf5_layouts
+from clear_cli.embeddings import hdf5, hdf5_layouts, open_source
 from clear_cli.errors import DataError
 from tests.formats.hdf5_files import DIM, IDS, ROWS, X, make, message, opened, rewritten
 
@@ -434,6 +434,13 @@ class TestDamage:
             'id dataset "item_id" says that it has 1,000,000,000,000 rows, but they are not all in the file\n'
             f"  in: {path}\n  fix: write the file again, with an id for each row"
         )
+
+    def test_a_small_file_that_claims_a_great_many_dimensions(self, path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("embeddings", (ROWS, 10**9), "f4", chunks=(1, 1000))
+            file["item_id"] = np.arange(ROWS)
+        with pytest.raises(DataError, match=r"^a row of 1,000,000,000 dimensions is no embedding\n"):
+            open_source(path, modality="image")
 
     @pytest.mark.parametrize("name", ["embeddings", "item_id"])
     def test_values_that_go_beyond_the_end_of_the_file(self, path: Path, name: str) -> None:
