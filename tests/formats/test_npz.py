@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -185,8 +186,9 @@ def test_pickled_ids_are_not_passed_over(path: Path) -> None:
     assert open_source(path, modality="image", ids=path.with_name("ids.txt")).id_kind == "text"
 
 
-def test_ids_that_are_not_unicode(path: Path) -> None:
-    saved(path, image=IMAGE[:2], ids=np.array([0xD800, 65], "u4").view("U1"))
+@pytest.mark.parametrize("code", [0xD800, sys.maxunicode + 1, 0xF0FFFFFF])
+def test_ids_that_are_not_unicode(path: Path, code: int) -> None:
+    saved(path, image=IMAGE[:2], ids=np.array([code, 65], "u4").view("U1"))
     with pytest.raises(DataError) as error:
         list(open_source(path, modality="image").ids())
     assert str(error.value) == f'an item id is not valid Unicode\n  in: {path}, member "ids"'
