@@ -204,6 +204,28 @@ def test_what_a_killed_run_left_is_no_output_and_nothing_is_written_into_it(
     assert listing(run, out) == left
 
 
+@pytest.mark.parametrize("name", ["text.h5", "image/part-1.parquet"])
+def test_an_input_that_changes_while_it_is_read_is_an_error(
+    run: Callable[..., Result], inputs: list[str], name: str
+) -> None:
+    file = f"s3://shop/in/{name}"
+    changing = f"""
+import fsspec
+from clear_cli import __main__
+from clear_cli.workflow import job
+def write_json(*given, real=job.write_json):
+    other = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
+    other.pipe("{file}", other.cat("{file}")[:-1] + b"?")
+    real(*given)
+job.write_json = write_json
+__main__.main()
+"""
+    ended = run("-c", changing, "run", *inputs, "--out", "s3://shop/changed", "-q", "--no-report")
+    problem = f"the input changed while it was read\n  in: {file}\n  fix: run again when it is complete\n"
+    assert (ended.returncode, ended.stderr) == (3, f"error: {problem}")
+    assert listing(run, "s3://shop/changed") == []
+
+
 def test_projectors_are_applied_and_inspected_from_a_store(
     run: Callable[..., Result], inputs: list[str], tmp_path: Path
 ) -> None:
