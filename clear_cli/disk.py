@@ -37,11 +37,15 @@ def fingerprint(path: Path) -> dict[str, int | str]:
 
 
 def fingerprints(root: Path, *, but: str) -> dict[str, dict[str, int | str]]:
-    """Relative path -> fingerprint, of every file under a directory except its manifest."""
-    paths = sorted({path for path in root.rglob("*") if path.is_file()} - {root / but})
+    """Relative path -> fingerprint, of every file under a directory except its manifest.
+
+    What is neither a file nor a folder has none ({}), such as a link to nowhere, or to a folder, which is not followed.
+    """
+    paths = sorted({path for path in root.rglob("*") if path.is_symlink() or not path.is_dir()} - {root / but})
     with ThreadPoolExecutor(2) as pool:
         names = (path.relative_to(root).as_posix() for path in paths)
-        return dict(zip(names, pool.map(fingerprint, paths), strict=True))
+        found = pool.map(lambda path: fingerprint(path) if path.is_file() else {}, paths)
+        return dict(zip(names, found, strict=True))
 
 
 def require_free(path: Path, needed: int, *, what: str, fix: str = FIX) -> None:

@@ -80,6 +80,8 @@ class Projector:
         parts = (self.mean, self.directions, self.spectrum, self.scale, self.weights)
         if not all(np.isfinite(part).all() for part in (*parts, self.variances, self.total_variance)):
             raise ValueError("a value is not finite")
+        if (self.spectrum < 0).any() or (np.diff(self.spectrum) > 0).any():
+            raise ValueError("the singular values do not descend to 0 or more")
         if not (0 <= self.rank <= kept and (self.rank < dim or self.rank == 0)):
             raise ValueError(f"rank {self.rank} does not fit {kept} directions of {dim} dimensions")
         if not ((strength >= 0) & (strength <= 1)).all():

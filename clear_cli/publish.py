@@ -19,7 +19,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -60,10 +60,11 @@ class Publication:
         out: The target.
         overwrite: It may be replaced, if it is an output.
         resume: What was written is kept while there is a directory `staging.journal`, which is for the run to make;
-            and what a run before this one has kept is what `staging.path` holds at first.
+            and what a run before this one has kept is what `staging.path` holds at first. Of several such runs it is
+            the one for whose journal this gives the largest value. None: nothing is kept.
     """
 
-    def __init__(self, out: Path, *, overwrite: bool, resume: bool = False) -> None:
+    def __init__(self, out: Path, *, overwrite: bool, resume: Callable[[Path], Any] | None = None) -> None:
         self._out, self._overwrite, self._resume, self._target = out, overwrite, resume, _target(out)
 
     def __enter__(self) -> Self:
@@ -75,11 +76,7 @@ class Publication:
             make_folders(self._target.parent)
             with ExitStack() as made:
                 with uninterrupted():
-                    kept = list(_kept(self._target))
-                    taken = [kept.pop()] if kept and self._resume else []
-                    for one in kept:
-                        _discard(*one, self._target)
-                    self._workspace, self._lock = taken[0] if taken else _make_workspace(self._target)
+                    self._workspace, self._lock = self._kept() or _make_workspace(self._target)
                     self.path, self.journal = self._workspace / "new", self._workspace / "journal"
                     self._settling = Settling(self.path)
                     made.push(self.__exit__)
@@ -115,6 +112,15 @@ class Publication:
             self._put_in_place()
             sync(self._target.parent)
         return whole
+
+    def _kept(self) -> tuple[Path, int] | None:
+        """The workspace to go on with, and its lock, if there is one; the others that were kept are removed."""
+        kept, rank = list(_kept(self._target)), self._resume
+        taken = max(kept, key=lambda one: rank(one[0] / "journal")) if kept and rank else None
+        for one in kept:
+            if one is not taken:
+                _discard(*one, self._target)
+        return taken
 
     def _put_in_place(self) -> None:
         try:

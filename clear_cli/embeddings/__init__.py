@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from clear_cli.config import wildcard_root
-from clear_cli.embeddings.base import PIECE_BYTES, Source, unreadable
+from clear_cli.embeddings.base import PIECE_BYTES, Source, refuse_long_rows, unreadable
 from clear_cli.errors import DataError, UsageError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
+PADDING = "row 0 is all zeros: taken as padding, it stays as it is"
 SUPPORTED = "Parquet (a file or a folder of parts), HDF5, NPY (a file or a folder), NPZ, .itememb"
 
 OPTIONS = {
@@ -40,15 +41,25 @@ def open_source(
 
     Raises:
         UsageError: An option that this container has no use for.
-        DataError: No such file, not a container we read, or no embeddings in it.
+        DataError: No such file, not a container we read, no embeddings in it, or rows that are too long to be any.
     """
     container = container_of(path)
-    columns: dict[str, Any] = {"embedding_column": embedding_column, "id_column": id_column}
     given = {"--embedding-column": embedding_column, "--id-column": id_column, "--ids": ids}
     for option, value in given.items():
         if value is not None and option not in OPTIONS[container]:
             raise _useless(option, container, modality, path)
-    # Imported where they are needed: h5py alone takes a tenth of a second.
+    columns = {"embedding_column": embedding_column, "id_column": id_column}
+    source = _source(container, path, modality, columns, ids, piece_bytes)
+    refuse_long_rows(source.dim, source.dtype, path)
+    if source.id_kind == "row" and source.rows and not next(source.chunks()).embeddings[0].any():
+        source.notes.append(PADDING)
+    return source
+
+
+def _source(
+    container: str, path: Path, modality: str, columns: dict[str, Any], ids: Path | None, piece_bytes: int
+) -> Source:
+    """Of the class that reads the container, imported where it is needed: h5py alone takes a tenth of a second."""
     if container == "npy":
         from clear_cli.embeddings.npy import NpySource
 
@@ -64,7 +75,7 @@ def open_source(
     if container == "npy shards":
         from clear_cli.embeddings.npy_folder import ShardFolder
 
-        return ShardFolder(path, modality=modality, ids=ids, id_column=id_column)
+        return ShardFolder(path, modality=modality, ids=ids, id_column=columns["id_column"])
     if container == "itememb":
         from clear_cli.embeddings.itememb import ItemembSource
 

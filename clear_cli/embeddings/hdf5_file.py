@@ -221,7 +221,7 @@ def dtype_of(dataset: h5py.Dataset) -> np.dtype[Any]:
     """The type in NumPy; of Python objects where NumPy has none."""
     try:
         dtype: np.dtype[Any] = dataset.dtype
-    except TypeError:
+    except (TypeError, ValueError):  # none at all, or none that is precise enough
         return np.dtype(object)
     return dtype
 

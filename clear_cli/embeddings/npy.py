@@ -19,7 +19,6 @@ from clear_cli.embeddings.npy_ids import Ids, open_ids
 from clear_cli.errors import DataError
 
 ID_ROWS = 1 << 17
-PADDING = "row 0 is all zeros: taken as padding, it stays as it is"
 
 
 class NpySource:
@@ -45,8 +44,6 @@ class NpySource:
         self._ids = None if ids is None else ids_for(ids, self.rows, modality, path)
         self.id_kind: IdKind = "row" if self._ids is None else self._ids.kind
         self.notes = layout_notes(array)
-        if self._ids is None and self.rows and not next(self.chunks()).embeddings[0].any():
-            self.notes.append(PADDING)
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """All rows in file order."""

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clear_cli.embeddings.base import Chunk, Floats, IdKind, Source, shown, unreadable
-from clear_cli.embeddings.npy import ID_ROWS, PADDING, NpySink, ids_for, layout_notes, not_embeddings, rows_of
+from clear_cli.embeddings.npy import ID_ROWS, NpySink, ids_for, layout_notes, not_embeddings, rows_of
 from clear_cli.embeddings.npy_array import Array, header_of, is_float, opened, read_header
 from clear_cli.embeddings.parquet_ids import ShardIds
 from clear_cli.errors import DataError, UsageError
@@ -183,8 +183,6 @@ class ShardFolder:
         else:
             self._ids = None if ids is None else ids_for(ids, self.rows, modality, path)
         self.id_kind: IdKind = "row" if self._ids is None else self._ids.kind
-        if self._ids is None and self.rows and not next(self.chunks()).embeddings[0].any():
-            self.notes.append(PADDING)
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """All rows in file order, in chunks that end where shards end."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from clear_cli.embeddings.base import IdKind, canonical_ids, unreadable
@@ -77,12 +80,18 @@ class _ArrayIds:
 
     def blocks(self, rows: int) -> Iterator[pa.Array]:
         for start, values in self._array.blocks(rows):
-            where = self._array.where(start, len(values))
-            # Strings as a list, because Arrow ends those of a NumPy array at their first NUL.
-            try:
-                ids = pa.array(
-                    values.astype(values.dtype.newbyteorder("=")) if self.kind == "integer" else values.tolist()
-                )
-            except ValueError as error:
-                raise DataError("an item id is not valid Unicode", where=where) from error
-            yield canonical_ids(ids, where=where)
+            yield ids_in(values, self._array.where(start, len(values)))
+
+
+def ids_in(values: npt.NDArray[Any], where: str) -> pa.Array:
+    """Ids from an array of strings or integers, as it is in a file. DataError where they are none."""
+    native = values.astype(values.dtype.newbyteorder("="))
+    try:
+        # NumPy makes anything of what is beyond Unicode.
+        if native.dtype.kind == "U" and native.view(np.uint32).max(initial=0) > sys.maxunicode:
+            raise ValueError("beyond Unicode")
+        # Strings as a list, because Arrow ends those of a NumPy array at their first NUL.
+        ids = pa.array(native if native.dtype.kind in "iu" else native.tolist())
+    except ValueError as error:
+        raise DataError("an item id is not valid Unicode", where=where) from error
+    return canonical_ids(ids, where=where)

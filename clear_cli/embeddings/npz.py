@@ -19,9 +19,10 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from clear_cli.embeddings.base import Chunk, Floats, IdKind, Source, canonical_ids, guess, guess_id, named, setting
-from clear_cli.embeddings.npy import ID_ROWS, PADDING, ids_for, layout_notes, not_embeddings, rows_of
+from clear_cli.embeddings.base import Chunk, Floats, IdKind, Source, guess, guess_id, named, setting
+from clear_cli.embeddings.npy import ID_ROWS, ids_for, layout_notes, not_embeddings, rows_of
 from clear_cli.embeddings.npy_array import Array, header_of
+from clear_cli.embeddings.npy_ids import ids_in
 from clear_cli.embeddings.npz_archive import Members, open_archive, read_members, readable, stem_of
 from clear_cli.errors import DataError, UsageError
 
@@ -70,8 +71,6 @@ class NpzSource:
             self.id_kind = self._file.kind
         elif self._ids is not None:
             self.id_kind = "integer" if self._ids[1].dtype.kind in "iu" else "string"
-        elif self.rows and not next(self.chunks()).embeddings[0].any():
-            self.notes.append(PADDING)
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """All rows in file order."""
@@ -85,12 +84,7 @@ class NpzSource:
             yield from self._file.blocks(ID_ROWS)
         if self._ids is not None:
             for _, values in self._blocks(self._ids, ID_ROWS):
-                native, where = values.astype(values.dtype.newbyteorder("=")), f'{self.path}, member "{self._id_name}"'
-                try:
-                    ids = pa.array(native if native.dtype.kind in "iu" else native.tolist())
-                except ValueError as error:
-                    raise DataError("an item id is not valid Unicode", where=where) from error
-                yield canonical_ids(ids, where=where)
+                yield ids_in(values, f'{self.path}, member "{self._id_name}"')
 
     def sink(self, target: Path, beside: Sequence[Source] = ()) -> NpzSink:
         """A sink that writes the archive again.

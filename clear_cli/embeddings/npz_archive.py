@@ -12,8 +12,8 @@ from pathlib import Path
 from clear_cli.embeddings.npy_array import HEADER_BYTES, Array, parsed_header
 from clear_cli.errors import DataError
 
-DEFLATE_LIMIT = 1032
-"""Deflate makes no more of one byte than this."""
+LIMITS = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032, zipfile.ZIP_LZMA: 10_000, zipfile.ZIP_BZIP2: 1_300_000}
+"""A method of compression makes no more of one byte than this."""
 
 Members = dict[str, tuple[zipfile.ZipInfo, Array]]
 
@@ -46,8 +46,7 @@ def read_members(path: Path) -> Members:
 
 def _refuse_lies(info: zipfile.ZipInfo, path: Path) -> None:
     """Raise a DataError where a member would be longer than its bytes can make it: memory is taken by its length."""
-    most = {zipfile.ZIP_STORED: info.compress_size, zipfile.ZIP_DEFLATED: info.compress_size * DEFLATE_LIMIT}
-    if info.file_size > most.get(info.compress_type, info.file_size):
+    if info.file_size > info.compress_size * LIMITS.get(info.compress_type, info.file_size):
         raise DataError(
             f'member "{stem_of(info)}" cannot be as long as the archive says',
             where=path,

@@ -85,11 +85,14 @@ class Aligned:
 
         Each modality is decoded ahead in a thread of its own. Rows are passed on as they came: they are not copied.
         """
+        self._stopped.clear()  # now, and not when some thread takes the first step: who watches may have left by then
+        return self._blocks()
+
+    def _blocks(self) -> Generator[Block]:
         with ExitStack() as open_streams:
             # Last in, first out: who leaves early stops the scattering before it waits for the streams.
             streams = {name: open_streams.enter_context(Prefetch(side.rows())) for name, side in self._sides.items()}
             open_streams.callback(self._stopped.set)
-            self._stopped.clear()
             at = 0
             ready: dict[str, Floats] = dict.fromkeys(streams, np.empty((0, 0)))
             while at < self._items:

@@ -32,6 +32,26 @@ def open_inputs(inputs: Sequence[Input], machine: Machine) -> dict[str, Source]:
     }
 
 
+def open_groups(inputs: Sequence[Input]) -> dict[str, Source]:
+    """The source whose ids are groups, by its modality. Raises as `open_source`; a UsageError where there are two."""
+    grouped = [one for one in inputs if one.group_column is not None]
+    if len(grouped) > 1:
+        modalities = ", ".join(one.modality for one in grouped)
+        raise UsageError("groups are columns of one modality", where="--group-column", modalities=modalities)
+    return {
+        one.modality: open_source(
+            one.path, modality=one.modality, embedding_column=one.embedding_column, id_column=one.group_column
+        )
+        for one in grouped
+    }
+
+
+def places_of(inputs: Sequence[Input]) -> list[Path]:
+    """The files and folders that are read."""
+    places = [place for one in inputs for place in (wildcard_root(one.path) or one.path, one.ids)]
+    return [place for place in places if place is not None]
+
+
 def described(sources: Mapping[str, Source], names: Mapping[str, str]) -> dict[str, Any]:
     """Per modality, its name in the output and the fingerprints of its files, by their own names.
 

@@ -111,7 +111,7 @@ def _health(source: Source) -> dict[str, Any]:
         norms = row_norms(usable)
         figures["row_norm"] = {"min": norms.min(), "mean": norms.mean(), "max": norms.max()}
         figures["mean_norm_ratio"] = ratio(norm(usable.mean(axis=0, dtype=np.float64)), float(norms.mean()))
-        figures["constant_columns"] = int(np.count_nonzero(np.ptp(usable, axis=0) == 0)) if len(usable) > 1 else 0
+        figures["constant_columns"] = int(np.count_nonzero((usable == usable[0]).all(axis=0))) if len(usable) > 1 else 0
     return figures
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from clear_cli import __version__
-from clear_cli.config import Input, wildcard_root
+from clear_cli.config import Input
 from clear_cli.disk import fingerprint, output_error, require_free
-from clear_cli.embeddings import open_source
 from clear_cli.embeddings.align import Alignment, align, grouped
 from clear_cli.errors import DataError, UsageError
 from clear_cli.machine import Machine
@@ -25,8 +25,8 @@ from clear_cli.publish_file import FilePublication
 from clear_cli.publish_remote import RemotePublication, is_current_remote
 from clear_cli.remote import is_remote, reachable
 from clear_cli.workflow.document import SCHEMA_VERSION, plain
-from clear_cli.workflow.inputs import described, open_inputs, output_names, state_of
-from clear_cli.workflow.journal import Journal
+from clear_cli.workflow.inputs import described, open_groups, open_inputs, output_names, places_of, state_of
+from clear_cli.workflow.journal import Journal, promise
 from clear_cli.workflow.recorded import recorded
 from clear_cli.workflow.reporting import DIAGNOSTICS, write_reports
 
@@ -82,8 +82,7 @@ class Job:
         self.writes_embeddings = command not in ("fit", "diagnose")
         self.names = output_names(inputs)
         given = [path for path in others if path is not None]
-        places = [place for one in inputs for place in (wildcard_root(one.path) or one.path, one.ids)]
-        read = [*given, *(place for place in places if place is not None)]
+        read = [*given, *places_of(inputs)]
         if out is not None:
             refuse_overlap(out, read)
         if beside is not None:
@@ -95,21 +94,8 @@ class Job:
             self._state |= {path: state_of(path) for source in self.sources.values() for path in source.files()}
             if self.writes_embeddings:
                 self._acquaint()
-            self._group_sources = {
-                one.modality: open_source(
-                    one.path,
-                    modality=one.modality,
-                    embedding_column=one.embedding_column,
-                    id_column=one.group_column,
-                )
-                for one in inputs
-                if one.group_column is not None
-            }
+            self._group_sources = open_groups(inputs)
         self.groups = {one.modality: one.group_column for one in inputs if one.group_column is not None}
-        if len(self.groups) > 1:
-            raise UsageError(
-                "groups are columns of one modality", where="--group-column", modalities=", ".join(self.groups)
-            )
 
     def aligned(self, fit_items: Path | None) -> Alignment:
         """Which rows describe the same item, and which items stay together. Errors as in `align`."""
@@ -181,11 +167,12 @@ class Job:
             if current and self._has_beside(existing):
                 diagnostics = json.loads((self.out / DIAGNOSTICS).read_text(encoding="utf-8"))
                 return Published(self.out, existing, diagnostics, current=True, beside=self._place_beside)
-        publication: Publication | RemotePublication = (
-            RemotePublication(self.out, overwrite=overwrite)
-            if remote
-            else Publication(self.out, overwrite=overwrite, resume=self._resume)
-        )
+        publication: Publication | RemotePublication
+        if remote:
+            publication = RemotePublication(self.out, overwrite=overwrite)
+        else:
+            promised = partial(promise, manifest=manifest) if self._resume else None
+            publication = Publication(self.out, overwrite=overwrite, resume=promised)
         with self._beside or nullcontext(), publication as staging:
             if self.writes_embeddings and not remote:
                 # What an earlier run has kept is there already, or makes room.

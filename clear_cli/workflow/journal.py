@@ -111,12 +111,13 @@ class PartFiles:
         self._folder, self._target, self._modalities = folder, target, modalities
         self._names = [name for name, _ in parts]
         self._ends = [0, *accumulate(rows for _, rows in parts)]
-        self._totals: dict[tuple[str, int], State] = {}
         self._lock = Lock()
         self.finished = 0
         self._last: State = {}
         while self.finished < len(parts) and (totals := self._confirmed(self.finished)) is not None:
             self.finished, self._last = self.finished + 1, totals
+        # A part without rows ends where the one before it does, and so with its totals.
+        self._totals = {(name, self._ends[self.finished]): one for name, one in self._last.items()}
         self._written = self.finished
         self._remove_unfinished()
 
@@ -197,6 +198,19 @@ class PartFiles:
 
     def _rows(self, part: int, modality: str) -> Path:
         return self._folder / f"{part}.{modality}.rows"
+
+
+def promise(folder: Path, manifest: State) -> tuple[bool, int, int]:
+    """What a journal promises to a run with this manifest; of several, the largest promises most.
+
+    Returns:
+        Whether it is of such a run, as far as that is known before the fit; how many parts are finished; how new it is.
+    """
+    before = _read(folder / RUN)
+    known = json.loads(json.dumps({key: manifest[key] for key in ("version", "command", "parameters")}))
+    alike = {key: before.get(key) for key in known} == known
+    entries = [path.stat().st_mtime_ns for path in (folder / "parts").glob("*/*.json")]
+    return alike, len(entries), max(entries, default=0)
 
 
 def _read(path: Path) -> State:

@@ -143,3 +143,11 @@ def test_a_published_fit_is_loaded_with_its_diagnostics(files: Any, tmp_path: Pa
     assert repr(fitted) == "Fit(image: rank 3 of 24, text: rank 3 of 16)"
     fitted.save(tmp_path / "again.safetensors")
     assert clear_cli.load(tmp_path / "again.safetensors").diagnostics == {}
+
+
+def test_inspect_counts_constant_columns_whatever_their_range(tmp_path: Path) -> None:
+    rows = np.full((3, 4), 2.0, np.float32)
+    rows[:, 0] = [-3e38, 3e38, 1]
+    rows[:, 1] = [1, 1, 2]
+    health = clear_cli.inspect(write_npy(tmp_path / "image.npy", rows))["health"]
+    assert (health["rows"], health["constant_columns"]) == (3, 2)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clear_cli.disk import fingerprint
 from tests.conftest import Run
 
 FIX = "  fix: run again with --overwrite\n"
@@ -19,6 +21,11 @@ def out(call: Run, files: tuple[Path, Path], tmp_path: Path) -> Path:
     inputs = ["-m", f"image={files[0]}", "-m", f"text={files[1]}", "--no-report", "-q"]
     assert call("run", *inputs, "--out", tmp_path / "out")[0] == 0
     return tmp_path / "out"
+
+
+def replaced_by_a_link(out: Path) -> None:
+    (out / "embeddings/text.h5").unlink()
+    (out / "embeddings/text.h5").symlink_to(out / "embeddings")
 
 
 def test_an_output_as_it_was_published(call: Run, out: Path) -> None:
@@ -44,6 +51,10 @@ def test_an_output_as_it_was_published(call: Run, out: Path) -> None:
         (lambda out: (out / "diagnostics.json").write_text("{}"), {"changed": ["diagnostics.json"]}),
         (lambda out: (out / "embeddings/text.h5").unlink(), {"missing": ["embeddings/text.h5"]}),
         (lambda out: (out / "notes.txt").touch(), {"additional": ["notes.txt"]}),
+        (lambda out: (out / "embeddings/more").symlink_to("/"), {"additional": ["embeddings/more"]}),
+        (lambda out: (out / "more").symlink_to("nowhere"), {"additional": ["more"]}),
+        (lambda out: os.mkfifo(out / "pipe"), {"additional": ["pipe"]}),
+        (replaced_by_a_link, {"changed": ["embeddings/text.h5"]}),
         (
             lambda out: (out / "projector.safetensors").rename(out / "p"),
             {"missing": ["projector.safetensors"], "additional": ["p"]},
@@ -56,6 +67,21 @@ def test_one_that_was_touched(call: Run, out: Path, touch: Callable[[Path], Any]
     listed = "".join(f"  {key}: {', '.join(names)}\n" for key, names in found.items())
     assert (code, err) == (3, f"error: the output is not what was published\n  in: {out}\n{listed}{FIX}")
     assert {key: names for key in ("changed", "missing", "additional") if (names := json.loads(text)[key])} == found
+
+
+def test_files_may_have_moved_behind_links(call: Run, out: Path, tmp_path: Path) -> None:
+    (out / "embeddings/text.h5").rename(tmp_path / "cached")
+    (out / "embeddings/text.h5").symlink_to(tmp_path / "cached")
+    assert call("verify", out)[0] == 0
+
+
+def test_names_in_a_manifest_lead_nowhere(call: Run, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["outputs"]["../secret"] = fingerprint(tmp_path / "secret")
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    code, text, _ = call("verify", out, "--json")
+    assert (code, json.loads(text)["missing"], json.loads(text)["unchanged"]) == (3, ["../secret"], 4)
 
 
 @pytest.mark.parametrize("manifest", [None, "{}", '{"tool": "clear_cli"}'])

@@ -34,6 +34,15 @@ def test_the_blocks_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> Non
         running.run(block)
 
 
+def test_every_test_that_is_named_as_proof_exists() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    names = {
+        name for page in PAGES for name in re.findall(r"`([tT]est_?[A-Za-z_]+)`", page.read_text(encoding="utf-8"))
+    }
+    assert len(names) > 20
+    assert [name for name in sorted(names) if not re.search(rf"^ *(?:def|class) {name}\b", source, re.MULTILINE)] == []
+
+
 def test_elided_output_matches_what_lies_between() -> None:
     assert is_shown("a\n...\nd", "a  \nb\nc\nd\n")
     assert is_shown("rank 8 (...)", "rank 8 (20)")

@@ -210,6 +210,17 @@ def test_stopped_at_some_steps(workshop: Workshop) -> None:
         stop(workshop, name, at, number)
 
 
+def test_further_signals_do_not_cut_the_cleaning_short(workshop: Workshop) -> None:
+    name = "run, overwrite"
+    both = "p=$PPID; kill -TERM $p; kill -INT $p"
+    many = f"{both}; (for i in 1 2 3 4 5 6 7 8 9; do kill -TERM $p; kill -INT $p; done) 2> /dev/null &"
+    place, at = workshop.prepared(name), drawn(name, workshop.steps(name))[0]
+    ended = workshop.forks(*workshop.arguments(SCENARIOS[name].command, place), watched=place, at=at, meanwhile=many)
+    assert ended.code in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert (ended.out, ended.err) == ("", "stopped\n")
+    workshop.check(name, place, swept=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_killed_at_every_step(workshop: Workshop, name: str) -> None:

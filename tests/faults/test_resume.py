@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import signal
@@ -113,6 +114,39 @@ def test_finished_parts_are_not_written_again(workshop: Workshop, command: str, 
     assert len(kept) >= 4
     assert kept == {name: (workshop.place / "clean/embeddings" / name).stat().st_ino for name in names}
     assert workshop.clean == workshop.undisturbed(command)
+
+
+def test_a_part_without_rows_may_come_first_after_those_that_are_finished(workshop: Workshop) -> None:
+    for at, finished in (("/1.json", {"0.json"}), ("/4.json", {f"{part}.json" for part in range(4)})):
+        assert workshop.resumable(BOTH, at=at).code == -signal.SIGKILL
+        assert {
+            path.name for path in workshop.hidden.glob("journal/parts/both/*.json") if path.stat().st_size
+        } == finished
+    assert workshop.resumable(BOTH).code == 0
+    assert workshop.clean == workshop.undisturbed(BOTH)
+
+
+@pytest.mark.parametrize("other", ["0-00000000", "9999999-ffffffff"])
+@pytest.mark.parametrize("worse", ["fewer parts", "another run"])
+def test_of_several_dead_runs_the_most_promising_one_is_gone_on_with(
+    workshop: Workshop, worse: str, other: str
+) -> None:
+    workshop.resumable(BARE, at="/4.json")
+    best = workshop.hidden
+    twin = best.with_name(f".clean.{other}.partial")
+    shutil.copytree(best, twin)
+    if worse == "fewer parts":
+        (twin / "journal/parts/image/2.json").unlink()
+    else:
+        run = json.loads((twin / "journal/run.json").read_text())
+        run["parameters"]["strength"] = {"image": 0.5}
+        (twin / "journal/run.json").write_text(json.dumps(run))
+        shutil.copy(twin / "journal/parts/image/2.json", twin / "journal/parts/image/9.json")
+    kept = best.joinpath("new/embeddings/image/part-2.parquet").stat().st_ino
+    again = workshop.resumable(BARE)
+    assert "written again" not in again.err
+    assert workshop.place.joinpath("clean/embeddings/image/part-2.parquet").stat().st_ino == kept
+    assert workshop.clean == workshop.undisturbed(BARE)
 
 
 def test_stopped_again_and_again(workshop: Workshop) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clear_cli.embeddings import hdf5, hdf5_layouts
+from clear_cli.embeddings import hdf5, hdf5_layouts, open_source
 from clear_cli.errors import DataError
 from tests.formats.hdf5_files import DIM, IDS, ROWS, X, make, message, opened, rewritten
 
@@ -310,6 +310,16 @@ class TestRefusals:
         assert opened(path).describe()["embedding_dataset"] == "embeddings"
         assert 'dataset "brain" cannot hold embeddings' in message(path, embedding_column="brain")
 
+    def test_floats_that_numpy_has_no_type_for(self, path: Path) -> None:
+        wide = h5py.h5t.IEEE_F32LE.copy()
+        wide.set_ebias(1 << 20)
+        with h5py.File(make(path), "r+") as file:
+            h5py.h5d.create(file.id, b"wide", wide, h5py.h5s.create_simple((ROWS, DIM)))
+        assert opened(path).describe()["embedding_dataset"] == "embeddings"
+        assert 'dataset "wide" cannot hold embeddings: shape (50, 8), type object' in message(
+            path, embedding_column="wide"
+        )
+
     @pytest.mark.parametrize(
         ("ids", "form"),
         [
@@ -424,6 +434,13 @@ class TestDamage:
             'id dataset "item_id" says that it has 1,000,000,000,000 rows, but they are not all in the file\n'
             f"  in: {path}\n  fix: write the file again, with an id for each row"
         )
+
+    def test_a_small_file_that_claims_a_great_many_dimensions(self, path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("embeddings", (ROWS, 10**9), "f4", chunks=(1, 1000))
+            file["item_id"] = np.arange(ROWS)
+        with pytest.raises(DataError, match=r"^a row of 1,000,000,000 dimensions is no embedding\n"):
+            open_source(path, modality="image")
 
     @pytest.mark.parametrize("name", ["embeddings", "item_id"])
     def test_values_that_go_beyond_the_end_of_the_file(self, path: Path, name: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clear_cli.embeddings import npy, npy_array
+from clear_cli.embeddings import npy, npy_array, open_source
 from clear_cli.embeddings.base import Chunk
 from clear_cli.embeddings.npy import NpySource
 from clear_cli.errors import DataError
@@ -139,9 +139,21 @@ class TestReading:
     def test_a_first_row_of_zeros_is_taken_as_padding_where_there_are_no_ids(self, path: Path, id_file: Path) -> None:
         padded = X.copy()
         padded[0] = 0
-        assert opened(path, padded).notes == ["row 0 is all zeros: taken as padding, it stays as it is"]
+        np.save(path, padded)
+        assert open_source(path, modality="image").notes == ["row 0 is all zeros: taken as padding, it stays as it is"]
         id_file.write_text("\n".join(IDS))
-        assert opened(path, padded, id_file).notes == []
+        assert open_source(path, modality="image", ids=id_file).notes == []
+
+    def test_a_row_that_is_no_embedding(self, path: Path) -> None:
+        """Nothing is allocated for it; a sparse file takes no room on the disk, either."""
+        path.write_bytes(npy_array.header_of((3, 10**10), np.dtype(np.float32)))
+        os.truncate(path, path.stat().st_size + 3 * 10**10 * 4)
+        with pytest.raises(DataError) as error:
+            open_source(path, modality="image")
+        assert str(error.value) == (
+            f"a row of 10,000,000,000 dimensions is no embedding\n  in: {path}\n"
+            "  supported: up to 16,777,216 dimensions of float32"
+        )
 
     def test_a_file_without_rows_has_no_chunks(self, path: Path) -> None:
         assert list(opened(path, X[:0]).chunks()) == []

@@ -21,6 +21,7 @@ from clear_cli.embeddings.arrays import ArrayRows
 from clear_cli.embeddings.base import Chunk, Rows
 from clear_cli.embeddings.kept import Kept
 from clear_cli.embeddings.stream import Aligned
+from clear_cli.errors import OutputError
 from clear_cli.parallel import Prefetch
 from tests.laws.planted import Floats
 
@@ -165,4 +166,11 @@ def test_who_leaves_does_not_wait_for_rows_that_are_put_in_order(tmp_path: Path)
         aligned = Aligned(sources, align(sources), scratch=tmp_path)
         with aligned, closing(aligned.blocks()) as blocks, Prefetch(blocks), aligned.watched():
             assert begun.wait(10)
+        assert len(read) < 20
+        read.clear()
+        with aligned, closing(aligned.blocks()) as late:
+            with aligned.watched():
+                pass  # and leaves before the first step is taken
+            with pytest.raises(OutputError):
+                next(late)
     assert len(read) < 20

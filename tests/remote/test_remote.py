@@ -187,6 +187,45 @@ def test_what_fails_leaves_nothing_and_the_old_output_as_it_was(
     assert listing(run, "s3://shop/new") == []
 
 
+def test_what_a_killed_run_left_is_no_output_and_nothing_is_written_into_it(
+    run: Callable[..., Result], inputs: list[str]
+) -> None:
+    out = "s3://shop/dead"
+    dying = "import os; from clear_cli import __main__, publish_remote as at; at.manifest_of = lambda *_: os._exit(9); "
+    assert run("-c", f"{dying}__main__.main()", "run", *inputs, "--out", out, "-q").returncode == 9
+    left = listing(run, out)
+    assert "/embeddings/text.h5" in left
+    assert "/manifest.json" not in left
+    for more in ([], ["--overwrite"]):
+        again = run("-m", "clear_cli", "run", *inputs, "--out", out, "-q", *more)
+        problem = f"the output holds files and no manifest.json of ours\n  in: {out}\n  fix: choose another --out\n"
+        assert (again.returncode, again.stderr) == (4, f"error: {problem}")
+    assert run("-m", "clear_cli", "verify", out).returncode == 3
+    assert listing(run, out) == left
+
+
+@pytest.mark.parametrize("name", ["text.h5", "image/part-1.parquet"])
+def test_an_input_that_changes_while_it_is_read_is_an_error(
+    run: Callable[..., Result], inputs: list[str], name: str
+) -> None:
+    file = f"s3://shop/in/{name}"
+    changing = f"""
+import fsspec
+from clear_cli import __main__
+from clear_cli.workflow import job
+def write_json(*given, real=job.write_json):
+    other = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
+    other.pipe("{file}", other.cat("{file}")[:-1] + b"?")
+    real(*given)
+job.write_json = write_json
+__main__.main()
+"""
+    ended = run("-c", changing, "run", *inputs, "--out", "s3://shop/changed", "-q", "--no-report")
+    problem = f"the input changed while it was read\n  in: {file}\n  fix: run again when it is complete\n"
+    assert (ended.returncode, ended.stderr) == (3, f"error: {problem}")
+    assert listing(run, "s3://shop/changed") == []
+
+
 def test_projectors_are_applied_and_inspected_from_a_store(
     run: Callable[..., Result], inputs: list[str], tmp_path: Path
 ) -> None:

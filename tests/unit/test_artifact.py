@@ -164,6 +164,8 @@ def test_a_modality_that_is_missing(path: Path) -> None:
         ({"text.rank": np.int64(8)}, "rank 8 does not fit 7 directions of 8 dimensions"),
         ({"text.strength": np.float64(2)}, "strength 2.0 is not between 0 and 1"),
         ({"text.strength": np.float64("nan")}, "strength nan is not between 0 and 1"),
+        ({"text.spectrum": np.array([1e-200, *[1e200] * 6])}, "the singular values do not descend to 0 or more"),
+        ({"text.spectrum": np.arange(0.0, -7.0, -1)}, "the singular values do not descend to 0 or more"),
     ],
 )
 def test_a_projector_that_makes_no_sense(path: Path, tensors: dict[str, Any], problem: str) -> None:
