@@ -98,6 +98,15 @@ def read_gates(texts: Sequence[str]) -> list[Gate]:
     return [Gate.parse(text) for text in texts]
 
 
+def gates_for(command: str, texts: Sequence[str], inputs: Sequence[Input], **how: bool) -> list[Gate]:
+    """Gates on what a command computes of its inputs. Raises a UsageError as `refuse_unknowable`, with the same."""
+    from clear_cli.gates import refuse_unknowable
+
+    gates = read_gates(texts)
+    refuse_unknowable(gates, command, [one.modality for one in inputs], **how)
+    return gates
+
+
 def refuse_failed(verdicts: Sequence[Verdict], *, where: object) -> None:
     """Raise a GateError that names the gates that do not hold, if there are any."""
     failed = [str(verdict) for verdict in verdicts if not verdict.passed]

@@ -64,7 +64,8 @@ def here(tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, 
         (
             ["check", "fitted", "--gate", "audio.rank>=1"],
             2,
-            'gate "audio.rank>=1" is about nothing here\n  in: --gate\n  known: image, text',
+            'gate "audio.rank>=1" is about nothing here\n  in: --gate\n  known: image, text\n'
+            "  fix: --gate 'image.rank>=1'",
         ),
         (["inspect", "empty.npy"], 3, f"the file is empty\n  in: empty.npy\n  supported: {SUPPORTED}"),
         (
