@@ -28,10 +28,12 @@ from clear_cli.disk import (
     FIX,
     UNSUPPORTED,
     Settling,
+    files_in,
     fingerprints,
     make_folders,
     nearest,
     output_error,
+    refuse_foreign,
     sync,
     sync_below,
 )
@@ -139,7 +141,8 @@ def check_target(out: Path, *, overwrite: bool) -> None:
 
     Raises:
         OutputError: It is a file, a symbolic link, a mount point or the current directory; it holds files
-            and no manifest of ours; it is ours and `overwrite` is off; or nothing can be written beside it.
+            and no manifest of ours, or files that are not in it; it is ours and `overwrite` is off; or nothing can be
+            written beside it.
     """
     target = _target(out)
     with _reported(out):
@@ -152,10 +155,12 @@ def check_target(out: Path, *, overwrite: bool) -> None:
             problem = "the output is a mount point, or holds the current directory"
             raise OutputError(problem, where=out, fix=FIX)
         if target.exists() and any(target.iterdir()):
-            if read_manifest(target) is None:
+            manifest = read_manifest(target)
+            if manifest is None:
                 raise OutputError(f"the output holds files and no {MANIFEST} of ours", where=out, fix=FIX)
             if not overwrite:
                 raise OutputError("the output exists", where=out, fix="--overwrite")
+            refuse_foreign(out, files_in(target), manifest, MANIFEST)
     existing = nearest(target.parent)
     with _reported(existing), uninterrupted():  # only the attempt tells the reason
         _discard(*_make_workspace(existing / target.name), target)
