@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clear_cli.cli.console import Console
-from clear_cli.cli.options import Finishing, Fitted, Means, Solving, Sources, Talk
+from clear_cli.cli.options import Finishing, Fitted, Means, Solving, Sources, Voice
 from clear_cli.errors import GateError, UsageError
 from clear_cli.remote import place
 
@@ -74,9 +74,9 @@ def read_changes(
     }
 
 
-def read_console(talk: Talk) -> Console:
+def read_console(voice: Voice) -> Console:
     """Where the command says things."""
-    return Console(as_json=talk.as_json, quiet=talk.quiet, verbose=talk.verbose)
+    return Console(as_json=voice.as_json, quiet=voice.quiet, verbose=voice.verbose)
 
 
 def read_machine(means: Means, console: Console) -> Machine:

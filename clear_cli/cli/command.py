@@ -6,10 +6,11 @@ gates, it counts for each modality and figure by itself. An error that speaks of
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
@@ -17,7 +18,7 @@ from typing import Any, get_type_hints
 import typer
 import typer.core
 
-from clear_cli.cli.configfile import KEYS, TABLES, key_of, place_of
+from clear_cli.cli.configfile import FLAG, KEYS, TABLES, WORDS, key_of, place_of
 from clear_cli.cli.console import print_error
 from clear_cli.errors import ClearError, UsageError, closest
 
@@ -60,7 +61,13 @@ def _fields(group: Any) -> Iterator[inspect.Parameter]:
 
 
 class Commands(typer.core.TyperGroup):
-    """The program: it suggests the nearest command."""
+    """The program: it lists its commands with all that they say of themselves, and suggests the nearest."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands. Typer would cut what is longer than a line, unless it is said to be short."""
+        for command in self.commands.values():
+            command.short_help = command.help
+        super().format_commands(ctx, formatter)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the first argument names. Raises a UsageError that lists those that there are."""
@@ -74,10 +81,14 @@ class Commands(typer.core.TyperGroup):
 class Command(typer.core.TyperCommand):
     """A command whose options have variables and keys of their names."""
 
+    variables: Collection[str] | None = None
+    """The keys of those that have; None for all."""
+
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         for option in _options(self):
-            option.envvar, option.show_envvar = f"{PREFIX}{key_of(option).upper()}", False
+            if self.variables is None or key_of(option) in self.variables:
+                option.envvar, option.show_envvar = f"{PREFIX}{key_of(option).upper()}", False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Resolve every option. Raises a UsageError that says where a value at fault was set."""
@@ -100,6 +111,12 @@ class Command(typer.core.TyperCommand):
             return super().invoke(ctx)
 
 
+class Look(Command):
+    """A command that looks at what is there: what it is asked of one place is no setting."""
+
+    variables = ("json", "quiet", "verbose")
+
+
 @dataclass
 class Described:
     """An option of one or more commands.
@@ -120,6 +137,8 @@ def described(group: Any) -> dict[str, Described]:
     found: dict[str, Described] = {}
     for name, command in group.commands.items():
         for option in _options(command) if isinstance(command, Command) else []:
+            if option.envvar is None:
+                continue
             flags = [*option.opts, *option.secondary_opts]
             found.setdefault(key_of(option), Described(option.help, flags, [])).commands.append(name)
     return found
@@ -131,10 +150,40 @@ def usage_error(error: typer.TyperException) -> UsageError:
     command = context.command_path if context else "clear-cli"
     option = getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):
-        near = (*(error.possibilities or ()), f"{command} --help")
-        return UsageError(f'no option "{option}"', where=command, fix=near[0])
+        return _no_option(option, context)
+    if getattr(error, "param", None) is not None and (problem := _refused(error)):
+        return problem
     message = getattr(error, "format_message", lambda: str(error))()
     return UsageError(message[:1].lower() + message[1:].rstrip("."), fix=f"{command} --help")
+
+
+def _no_option(option: str, context: Any) -> UsageError:
+    """The error for an option that a command does not have; others may."""
+    command = context.command_path
+    near = difflib.get_close_matches(
+        option, [flag for one in _options(context.command) for flag in one.opts], cutoff=0.7
+    )
+    commands = context.parent.command.commands.items() if context.parent else ()
+    having = [name for name, one in commands if any(option in other.opts for other in _options(one))]
+    fix = f"without it, or clear-cli {having[0]}" if having else f"{command} --help"
+    others = {"option_of": ", ".join(having)} if having else {}
+    return UsageError(f'no option "{option}"', where=command, **others, fix=(*near, fix)[0])
+
+
+def _refused(error: Any) -> UsageError | None:
+    """The error for a value that Typer refuses, said as we say it of one in a file."""
+    if not hasattr(error.__cause__, "errors"):
+        return None
+    (first, *_), key = error.__cause__.errors(), KEYS.get(key_of(error.param))
+    flags = [*error.param.opts, *error.param.secondary_opts]
+    switch = key is not None and key.types == FLAG
+    if first["type"].endswith("_parsing") and key is not None:
+        problem = f'"{first["input"]}" is not {" or ".join(WORDS[one] for one in key.types)}'
+    else:
+        problem = f'"{first["input"]}" {first["msg"].removeprefix("Input ")}'
+    flag = max(flags, key=len)
+    fix = " or ".join(flags) if switch else f"{flag} {key.example}" if key else f"{error.ctx.command_path} --help"
+    return UsageError(problem, where=flags[0], fix=fix)
 
 
 def _options(command: Any) -> list[Any]:
@@ -218,10 +267,15 @@ def _warn_of_strangers() -> None:
 def _print_options(ctx: Any) -> None:
     print_error("options:")
     for option in _options(ctx.command):
-        shown = ", ".join(f"{value} ({where})" for value, where in _stated(ctx, option))
+        shown = ", ".join(f"{_word(value)} ({where})" for value, where in _stated(ctx, option))
         default = ctx.params.get(option.name)
         if shown or default not in (None, []):
-            print_error(f"  {key_of(option)} = {shown or f'{default} (default)'}")
+            print_error(f"  {key_of(option)} = {shown or f'{_word(default)} (default)'}")
+
+
+def _word(value: Any) -> str:
+    """A value as a file would have it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from clear_cli.artifact import Artifact, read_artifact
 from clear_cli.config import ApplyOptions, Input, OnInvalid
 from clear_cli.disk import fingerprint
 from clear_cli.drift import Drift
-from clear_cli.errors import DataError, UsageError
+from clear_cli.errors import DataError, UsageError, closest
 from clear_cli.health import Status
 from clear_cli.machine import Machine
 from clear_cli.projector import Projector
@@ -51,6 +51,7 @@ def apply(
             raise DataError(
                 f'the projector of "{name}" has {projectors[name].dim} dimensions, the embeddings have {source.dim}',
                 where=source.path,
+                projectors=", ".join(f"{one} has {artifact.projectors[one].dim}" for one in artifact.projectors),
                 fix="apply it to embeddings of the same encoder, or fit again",
             )
 
@@ -81,7 +82,12 @@ def limited(
         UsageError: The artifact has no such modality, or does not keep that many directions.
     """
     if modality not in artifact.projectors:
-        raise UsageError(f'the projector has no modality "{modality}"', modalities=", ".join(artifact.projectors))
+        raise UsageError(
+            f'the projector has no modality "{modality}"',
+            where="-m",
+            modalities=", ".join(artifact.projectors),
+            fix=f"-m {closest(modality, artifact.projectors)}=...",
+        )
     projector = artifact.projectors[modality]
     rule = rank[modality]
     chosen = None
