@@ -331,7 +331,7 @@ class TestApply:
     def test_an_unknown_modality_is_refused(self, call: Run, fitted: Path, files: Any, tmp_path: Path) -> None:
         code, _, err = call("apply", fitted, "-m", f"video={files[0]}", "--out", tmp_path / "x")
         assert code == 2
-        told = 'error: the projector has no modality "video"\n  in: -m\n  modalities: image, text\n  fix: '
+        told = 'error: the projector has no modality "video"\n  modalities: image, text\n  fix: '
         assert err.startswith(told)
         assert call("apply", fitted, "-m", f"txt={files[1]}", "--out", "x")[2].endswith("  fix: -m text=...\n")
 
