@@ -98,11 +98,12 @@ class Gate:
         found = _GATE.fullmatch(text)
         limit = _number(found["limit"]) if found else None
         if found is None or limit is None:
-            raise UsageError(f'"{text}" is not a gate', where="--gate", fix="--gate 'leftover_heldout<=0.1'")
+            raise UsageError(f'"{text}" is not a gate', where="--gate", said=text, fix="--gate 'leftover_heldout<=0.1'")
         if found["metric"] not in METRICS:
             raise UsageError(
                 f'no metric "{found["metric"]}"',
                 where="--gate",
+                said=text,
                 metrics=", ".join(METRICS),
                 fix=f"--gate '{closest(found['metric'], METRICS)}{found['sign']}{found['limit']}'",
             )
@@ -166,7 +167,11 @@ def refuse_unknowable(
             _refuse_nowhere(gate, modalities)
             continue
         raise UsageError(
-            f'"{gate.metric}" {problem}', where="--gate", metrics=", ".join(known), fix=f"{fix}, or one of these"
+            f'"{gate.metric}" {problem}',
+            where="--gate",
+            said=gate.text,
+            metrics=", ".join(known),
+            fix=f"{fix}, or one of these",
         )
 
 
@@ -189,6 +194,7 @@ def _about_nothing(gate: Gate, places: Sequence[str]) -> UsageError:
     return UsageError(
         f'gate "{gate.text}" is about nothing here',
         where="--gate",
+        said=gate.text,
         known=", ".join(places) or "one modality, and no pair",
         fix=f"--gate '{prefix}{gate.metric}{gate.sign}{gate.limit:g}'" if places else "another --gate",
     )

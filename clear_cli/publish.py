@@ -197,7 +197,8 @@ def refuse_overlap(
         if target.is_relative_to(source) or source.is_relative_to(target):
             relation = "lies inside" if target.is_relative_to(source) else "holds"
             problem = f"{what} {'is' if target == source else relation} {other}"
-            raise UsageError(problem, where=out, fix=fix, **{other.split()[-1]: path})
+            about: dict[str, Any] = {other.split()[-1]: path}
+            raise UsageError(problem, where=out, fix=fix, **about)
 
 
 def _real(path: Path) -> Path:

@@ -33,7 +33,9 @@ def read_inputs(sources: Sources, **more: list[str]) -> list[Input]:
     for text in sources.modality:
         one, equals, where = text.partition("=")
         if not equals or not where:
-            raise UsageError(f'"{text}" does not say which modality it is', where="-m", fix=f"-m image={text}")
+            raise UsageError(
+                f'"{text}" does not say which modality it is', where="-m", said=text, fix=f"-m image={text}"
+            )
         path, _, inside = where.partition("::")
         paths.append((one, place(path)))
         columns.append(inside or None)

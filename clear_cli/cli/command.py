@@ -1,12 +1,11 @@
 """Commands whose options may also be set in the environment and in a file.
 
 Of flag, `CLEAR_*` variable, file and default, the first that says something counts. Of options by modality, and of
-gates, it counts for each modality and figure by itself. An error that speaks of an option says where that was set.
+gates, it counts for each modality and figure by itself. An error about an option says where that was set.
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import re
@@ -18,7 +17,8 @@ from typing import Any, get_type_hints
 import typer
 import typer.core
 
-from clear_cli.cli.configfile import FLAG, KEYS, TABLES, WORDS, key_of, place_of
+from clear_cli.cli.complaints import options_of, usage_error
+from clear_cli.cli.configfile import KEYS, TABLES, key_of, place_of
 from clear_cli.cli.console import print_error
 from clear_cli.errors import ClearError, UsageError, closest
 
@@ -86,7 +86,7 @@ class Command(typer.core.TyperCommand):
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
-        for option in _options(self):
+        for option in options_of(self):
             if self.variables is None or key_of(option) in self.variables:
                 option.envvar, option.show_envvar = f"{PREFIX}{key_of(option).upper()}", False
 
@@ -96,8 +96,8 @@ class Command(typer.core.TyperCommand):
             rest = super().parse_args(ctx, args)
             if not ctx.resilient_parsing:
                 _warn_of_strangers()
-                ctx.meta[_STATED] = {one.name: _present(ctx, one) for one in _options(self)}
-                for one in _options(self):
+                ctx.meta[_STATED] = {one.name: _present(ctx, one) for one in options_of(self)}
+                for one in options_of(self):
                     if one.multiple:
                         ctx.params[one.name] = [text for text, _ in _stated(ctx, one)]
                 _settle_volume(ctx)
@@ -136,58 +136,12 @@ def described(group: Any) -> dict[str, Described]:
     """By its key, every option of the commands of a group that have variables and keys."""
     found: dict[str, Described] = {}
     for name, command in group.commands.items():
-        for option in _options(command) if isinstance(command, Command) else []:
+        for option in options_of(command) if isinstance(command, Command) else []:
             if option.envvar is None:
                 continue
             flags = [*option.opts, *option.secondary_opts]
             found.setdefault(key_of(option), Described(option.help, flags, [])).commands.append(name)
     return found
-
-
-def usage_error(error: typer.TyperException) -> UsageError:
-    """Typer's own complaints, in the form of ours."""
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "clear-cli"
-    option = getattr(error, "option_name", None)
-    if option is not None and hasattr(error, "possibilities"):
-        return _no_option(option, context)
-    if getattr(error, "param", None) is not None and (problem := _refused(error)):
-        return problem
-    message = getattr(error, "format_message", lambda: str(error))()
-    return UsageError(message[:1].lower() + message[1:].rstrip("."), fix=f"{command} --help")
-
-
-def _no_option(option: str, context: Any) -> UsageError:
-    """The error for an option that a command does not have; others may."""
-    command = context.command_path
-    near = difflib.get_close_matches(
-        option, [flag for one in _options(context.command) for flag in one.opts], cutoff=0.7
-    )
-    commands = context.parent.command.commands.items() if context.parent else ()
-    having = [name for name, one in commands if any(option in other.opts for other in _options(one))]
-    fix = f"without it, or clear-cli {having[0]}" if having else f"{command} --help"
-    others = {"option_of": ", ".join(having)} if having else {}
-    return UsageError(f'no option "{option}"', where=command, **others, fix=(*near, fix)[0])
-
-
-def _refused(error: Any) -> UsageError | None:
-    """The error for a value that Typer refuses, said as we say it of one in a file."""
-    if not hasattr(error.__cause__, "errors"):
-        return None
-    (first, *_), key = error.__cause__.errors(), KEYS.get(key_of(error.param))
-    flags = [*error.param.opts, *error.param.secondary_opts]
-    switch = key is not None and key.types == FLAG
-    if first["type"].endswith("_parsing") and key is not None:
-        problem = f'"{first["input"]}" is not {" or ".join(WORDS[one] for one in key.types)}'
-    else:
-        problem = f'"{first["input"]}" {first["msg"].removeprefix("Input ")}'
-    flag = max(flags, key=len)
-    fix = " or ".join(flags) if switch else f"{flag} {key.example}" if key else f"{error.ctx.command_path} --help"
-    return UsageError(problem, where=flags[0], fix=fix)
-
-
-def _options(command: Any) -> list[Any]:
-    return [one for one in command.params if one.param_type_name == "option"]
 
 
 def _stated(ctx: Any, option: Any) -> Stated:
@@ -266,7 +220,7 @@ def _warn_of_strangers() -> None:
 
 def _print_options(ctx: Any) -> None:
     print_error("options:")
-    for option in _options(ctx.command):
+    for option in options_of(ctx.command):
         shown = ", ".join(f"{_word(value)} ({where})" for value, where in _stated(ctx, option))
         default = ctx.params.get(option.name)
         if shown or default not in (None, []):
@@ -280,7 +234,7 @@ def _word(value: Any) -> str:
 
 @contextmanager
 def _located(ctx: Any) -> Iterator[None]:
-    """Let an error that speaks of an option say where that was set, if not on the command line."""
+    """Let an error about an option say where that was set, if not on the command line."""
     try:
         yield
     except typer.TyperException as error:
@@ -293,12 +247,11 @@ def _located(ctx: Any) -> Iterator[None]:
 
 
 def _place(error: ClearError, ctx: Any) -> None:
-    message = str(error)
     places: list[str] = []
-    for option in _options(ctx.command):
-        if any(re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", message) for flag in option.opts):
+    for option in options_of(ctx.command):
+        if not set(error.flags).isdisjoint(option.opts):
             stated = _stated(ctx, option)
-            exact = [where for value, where in stated if _named(value, message)]
+            exact = [where for value, where in stated if str(error.said) in _words(value)]
             places += exact or [where for _, where in stated]
     where = "; ".join(one for one in dict.fromkeys(places) if one != COMMAND_LINE)
     if where and (error.where is None or str(error.where).startswith("-")):
@@ -307,7 +260,6 @@ def _place(error: ClearError, ctx: Any) -> None:
         error.details["set"] = where
 
 
-def _named(value: Any, message: str) -> bool:
-    """Whether a message has a value, or a part of `NAME=VALUE` or of a condition, as a word or in quotes."""
-    words = (str(value), *re.split(r"\s*[<>=]+\s*", str(value)))
-    return any(f'"{word}"' in message or f" {word} " in message for word in words)
+def _words(value: Any) -> tuple[str, ...]:
+    """A value, and the parts of `NAME=VALUE`."""
+    return (str(value), *str(value).split("="))

@@ -117,5 +117,7 @@ def _useless(option: str, container: str, modality: str, path: Path) -> UsageErr
     kind = {"npy": "NPY", "npy items": "a folder of NPY files", "npy shards": "NPY shards"}.get(container, container)
     if option == "--ids":
         fix = f"--id-column {modality}=NAME" if CONTAINERS[container].takes else "name the files by their ids"
-        return UsageError("--ids is for NPY files; this container has its ids inside", where=path, fix=fix)
-    return UsageError(f"{option} does not apply to {kind}, which has no columns", where=path)
+        problem = "--ids is for NPY files; this container has its ids inside"
+        return UsageError(problem, where=path, fix=fix, flags=[option], said=modality)
+    problem = f"{option} does not apply to {kind}, which has no columns"
+    return UsageError(problem, where=path, flags=[option], said=modality)

@@ -284,7 +284,8 @@ def named(
     fix = setting(option, modality, nearest) if nearest else None
     if fix and modality and option == "--embedding-column":
         fix += f", or ::{nearest} behind the path"
-    raise DataError(f'{what} "{name}" not found', where=where, **{f"{what}s": shown(present) or "none"}, fix=fix)
+    found: dict[str, Any] = {f"{what}s": shown(present) or "none"}
+    raise DataError(f'{what} "{name}" not found', where=where, **found, flags=[option], said=name, fix=fix)
 
 
 def ragged(dim: int, lengths: npt.NDArray[np.integer[Any]], *, start: int, where: object) -> DataError:

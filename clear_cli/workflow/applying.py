@@ -78,6 +78,8 @@ def limited(
     if modality not in artifact.projectors:
         raise UsageError(
             f'the projector has no modality "{modality}"',
+            flags=["-m"],
+            said=modality,
             modalities=", ".join(artifact.projectors),
             fix=f"-m {closest(modality, artifact.projectors)}=...",
         )

@@ -184,7 +184,9 @@ def _parts(job: Job, fitted: Fitted) -> dict[str, PartOf]:
 def _at_least_two(inputs: Sequence[Input]) -> None:
     if len(inputs) < 2:
         raise UsageError(
-            f"redundancy is between modalities, and there is only {len(inputs)}", fix="-m image=PATH -m text=PATH"
+            f"redundancy is between modalities, and there is only {len(inputs)}",
+            fix="-m image=PATH -m text=PATH",
+            flags=["-m"],
         )
 
 

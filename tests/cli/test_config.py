@@ -238,6 +238,20 @@ class TestErrors:
         assert code == 3
         assert "  set: clear.toml, key modalities.text.embedding_column\n" in err
 
+    def test_of_several_options_name_where_each_was_set(self, call: Run, monkeypatch: Any) -> None:
+        monkeypatch.setenv("CLEAR_RENORM", "unit")
+        code, _, err = call("run", "--config", configured('scale = "rms"\n' + INPUTS), "--out", "out", "-q")
+        assert code == 2
+        assert err == (
+            "error: rows that are given a norm cannot also be scaled\n  in: CLEAR_RENORM; clear.toml, key scale\n"
+            "  fix: --scale none or --renorm none\n"
+        )
+
+    def test_name_no_place_of_an_option_that_they_only_happen_to_mention(self, call: Run) -> None:
+        text = 'memory = "4GiB"\n' + INPUTS
+        code, _, err = call("run", "--config", configured(text), "--out", "--memory", "--rank", "--memory", "-q")
+        assert (code, "clear.toml" in err) == (2, False)
+
     def test_of_flags_blame_no_file(self, call: Run, monkeypatch: Any) -> None:
         monkeypatch.setenv("CLEAR_RANK", "3")
         monkeypatch.setenv("CLEAR_THREADS", "1")
