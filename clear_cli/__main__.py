@@ -13,7 +13,7 @@ from types import FrameType
 import typer
 
 from clear_cli.cli import app
-from clear_cli.cli.command import usage_error
+from clear_cli.cli.complaints import usage_error
 from clear_cli.cli.console import Stopped, print_error
 from clear_cli.errors import ClearError
 

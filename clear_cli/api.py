@@ -170,28 +170,23 @@ def apply(
     if _are_arrays(embeddings):
         if out is not None or name is not None:
             raise UsageError("arrays are returned, not written", fix="apply without out and name")
-    else:
-        if out is None or isinstance(fitted, Fit):
-            raise UsageError(
-                "files are written from a saved projector to a directory", fix="apply(path, {...}, out=...)"
-            )
-        return applying.apply(
-            place(fitted),
-            _inputs(embeddings, ids=ids, embedding_column=embedding_column, id_column=id_column, name=name),
-            place(out),
-            rank=ranks,
-            strength=strengths,
-            on_invalid=on_invalid,
-            report=report,
-            item_ids=item_ids,
-            overwrite=overwrite,
-            machine=_machine(threads, memory),
-        )
-    artifact = Artifact(fitted.projectors, {}) if isinstance(fitted, Fit) else read_artifact(place(fitted))
-    return {
-        modality: _projected(applying.limited(artifact, modality, ranks, strengths), x, on_invalid)
-        for modality, x in embeddings.items()
-    }
+        artifact = Artifact(fitted.projectors, {}) if isinstance(fitted, Fit) else read_artifact(place(fitted))
+        projectors = {one: applying.limited(artifact, one, ranks, strengths) for one in names}
+        return {one: _projected(projectors[one], x, on_invalid) for one, x in embeddings.items()}
+    if out is None or isinstance(fitted, Fit):
+        raise UsageError("files are written from a saved projector to a directory", fix="apply(path, {...}, out=...)")
+    return applying.apply(
+        place(fitted),
+        _inputs(embeddings, ids=ids, embedding_column=embedding_column, id_column=id_column, name=name),
+        place(out),
+        rank=ranks,
+        strength=strengths,
+        on_invalid=on_invalid,
+        report=report,
+        item_ids=item_ids,
+        overwrite=overwrite,
+        machine=_machine(threads, memory),
+    )
 
 
 def run(

@@ -60,12 +60,15 @@ class Input:
         if not _NAME.fullmatch(self.modality):
             raise UsageError(
                 f'"{self.modality}" cannot name a modality',
+                flags=["-m"],
+                said=self.modality,
                 fix="letters, digits, and _ - . after the first character",
             )
         if self.name is not None and (self.name in ("", ".", "..") or Path(self.name).name != self.name):
             raise UsageError(
                 f'"{self.name}" is not a file name',
                 where="--name",
+                said=self.name,
                 fix=f"--name {self.modality}={Path(self.name).name}",
             )
 
@@ -130,25 +133,38 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         if self.max_rank < 0:
-            raise UsageError(f"max rank {self.max_rank} is negative")
+            raise UsageError(f"max rank {self.max_rank} is negative", flags=["--max-rank"])
         check_choice(self.on_invalid, OnInvalid, "--on-invalid")
         check_choice(self.directions, Directions, "--directions")
         check_choice(self.removal, Removal, "--removal")
         check_choice(self.renorm, Renorm, "--renorm")
         check_choice(self.scale, Scale, "--scale")
-        for problem, fix in self._contradictions():
-            raise UsageError(problem, fix=fix)
+        for problem, fix, *flags in self._contradictions():
+            raise UsageError(problem, fix=fix, flags=flags)
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
-        """What cannot hold together, and the way out."""
+    def _contradictions(self) -> Iterator[tuple[str, ...]]:
+        """What cannot hold together, the way out, and the options."""
         if self.soft and self.directions == "correlation":
-            yield "soft strength shrinks singular values of covariance, not correlations", "--directions covariance"
+            yield (
+                "soft strength shrinks singular values of covariance, not correlations",
+                "--directions covariance",
+                "--directions",
+            )
         if self.soft and self.removal == "oblique":
-            yield "soft strength shrinks what an orthogonal removal takes", "--removal orthogonal"
+            yield "soft strength shrinks what an orthogonal removal takes", "--removal orthogonal", "--removal"
         if self.renorm != "none" and self.scale != "none":
-            yield "rows that are given a norm cannot also be scaled", "--scale none or --renorm none"
+            yield (
+                "rows that are given a norm cannot also be scaled",
+                "--scale none or --renorm none",
+                "--scale",
+                "--renorm",
+            )
         if self.renorm != "none" and self.keep_mean:
-            yield "column means do not stay where rows are given a norm", "--renorm none, or without --keep-mean"
+            problem, fix = (
+                "column means do not stay where rows are given a norm",
+                "--renorm none, or without --keep-mean",
+            )
+            yield problem, fix, "--renorm", "--keep-mean"
 
     @property
     def soft(self) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import xxhash
 
@@ -19,6 +21,8 @@ from clear_cli.parallel import background
 FIX = "choose another --out"
 _FIXES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space there, or ")
 _FIXES |= dict.fromkeys((errno.EACCES, errno.EPERM), "make it writable for this user, or ")
+LISTED = 10
+"""Files that an error names at most."""
 MANY = 1000
 """Files from which on they are settled together."""
 
@@ -46,6 +50,28 @@ def fingerprints(root: Path, *, but: str) -> dict[str, dict[str, int | str]]:
         names = (path.relative_to(root).as_posix() for path in paths)
         found = pool.map(lambda path: fingerprint(path) if path.is_file() else {}, paths)
         return dict(zip(names, found, strict=True))
+
+
+def refuse_foreign(out: Path, present: Iterable[str], manifest: dict[str, Any], own: str) -> None:
+    """Refuse, with an OutputError that names them, to replace files that no run has written.
+
+    Args:
+        out: The output.
+        present: The files in it, as relative paths.
+        manifest: Its manifest, which names those that are of the run.
+        own: The name of the manifest.
+    """
+    foreign = sorted(set(present) - {own, *manifest.get("outputs", ())})
+    if foreign:
+        more = f" and {len(foreign) - LISTED:,} more" if len(foreign) > LISTED else ""
+        files = ", ".join(foreign[:LISTED]) + more
+        fix = f"move them away, or {FIX}"
+        raise OutputError("the output holds files that no run has written", where=out, files=files, fix=fix)
+
+
+def files_in(root: Path) -> Iterator[str]:
+    """The relative paths of all files and links below a directory."""
+    return (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
 
 
 def require_free(path: Path, needed: int, *, what: str, fix: str = FIX) -> None:
@@ -119,6 +145,8 @@ def sync_below(folder: Path) -> None:
 def make_folders(folder: Path) -> None:
     """Make a folder, and those above it that are missing, so that they outlive a power cut."""
     if not folder.is_dir():
+        if os.path.lexists(folder):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
         make_folders(folder.parent)
         folder.mkdir(exist_ok=True)
         sync(folder.parent)

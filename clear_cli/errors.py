@@ -21,13 +21,26 @@ class ClearError(Exception):
         problem: What is wrong, in one line without a final stop.
         where: The file, dataset or option at fault.
         fix: What to do about it.
+        flags: The options that it is about, as they are written; also that of `where`, if that is one.
+        said: What was said of them, where more than that may have been.
         **details: Further labelled lines (candidates, both numbers), shown between `in` and `fix`.
     """
 
     exit_code = 1
 
-    def __init__(self, problem: str, *, where: object = None, fix: str | None = None, **details: object) -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        where: object = None,
+        fix: str | None = None,
+        flags: Iterable[str] = (),
+        said: object = None,
+        **details: object,
+    ) -> None:
         super().__init__(problem)
+        self.flags = (*flags, *([where] if isinstance(where, str) and where.startswith("-") else []))
+        self.said = said
         self.problem = problem
         self.where = where
         self.fix = fix

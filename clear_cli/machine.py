@@ -56,9 +56,10 @@ class Machine:
 
     def __post_init__(self) -> None:
         if self.threads < 1:
-            raise UsageError(f"--threads {self.threads} is less than 1")
+            raise UsageError(f"--threads {self.threads} is less than 1", flags=["--threads"])
         if not self.tmp_dir.is_dir():
-            raise UsageError("the folder for scratch files does not exist", where=self.tmp_dir, fix="--tmp-dir FOLDER")
+            problem = "the folder for scratch files does not exist"
+            raise UsageError(problem, where=self.tmp_dir, fix="--tmp-dir FOLDER", flags=["--tmp-dir"])
 
 
 def granted_threads() -> int:
@@ -105,7 +106,7 @@ def read_size(text: str) -> int:
     """
     found = _SIZE.fullmatch(text.strip())
     if not found:
-        raise UsageError(f'"{text}" is not a size', fix="--memory 4GiB")
+        raise UsageError(f'"{text}" is not a size', fix="--memory 4GiB", flags=["--memory"])
     number, unit, binary = found.groups()
     base = 1000 if text.strip().lower().endswith("b") and not binary else 1024
     return int(float(number) * base ** " kmgt".index(unit.lower() or " "))

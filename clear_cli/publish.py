@@ -28,10 +28,12 @@ from clear_cli.disk import (
     FIX,
     UNSUPPORTED,
     Settling,
+    files_in,
     fingerprints,
     make_folders,
     nearest,
     output_error,
+    refuse_foreign,
     sync,
     sync_below,
 )
@@ -145,7 +147,8 @@ def check_target(out: Path, *, overwrite: bool) -> None:
 
     Raises:
         OutputError: It is a file, a symbolic link, a mount point or the current directory; it holds files
-            and no manifest of ours; it is ours and `overwrite` is off; or nothing can be written beside it.
+            and no manifest of ours, or files that are not in it; it is ours and `overwrite` is off; or nothing can be
+            written beside it.
     """
     target = _target(out)
     with _reported(out):
@@ -158,10 +161,12 @@ def check_target(out: Path, *, overwrite: bool) -> None:
             problem = "the output is a mount point, or holds the current directory"
             raise OutputError(problem, where=out, fix=FIX)
         if target.exists() and any(target.iterdir()):
-            if read_manifest(target) is None:
+            manifest = read_manifest(target)
+            if manifest is None:
                 raise OutputError(f"the output holds files and no {MANIFEST} of ours", where=out, fix=FIX)
             if not overwrite:
                 raise OutputError("the output exists", where=out, fix="--overwrite")
+            refuse_foreign(out, files_in(target), manifest, MANIFEST)
     existing = nearest(target.parent)
     with _reported(existing), uninterrupted():  # only the attempt tells the reason
         _discard(*_make_workspace(existing / target.name), target)
@@ -198,7 +203,8 @@ def refuse_overlap(
         if target.is_relative_to(source) or source.is_relative_to(target):
             relation = "lies inside" if target.is_relative_to(source) else "holds"
             problem = f"{what} {'is' if target == source else relation} {other}"
-            raise UsageError(problem, where=out, fix=fix, **{other.split()[-1]: path})
+            about: dict[str, Any] = {other.split()[-1]: path}
+            raise UsageError(problem, where=out, fix=fix, **about)
 
 
 def _real(path: Path) -> Path:

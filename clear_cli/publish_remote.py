@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from clear_cli.disk import refuse_foreign
 from clear_cli.errors import OutputError
 from clear_cli.publish import MANIFEST, agrees, manifest_of, read_manifest
 from clear_cli.remote import files_below, reachable, revision
@@ -75,11 +76,14 @@ def check_remote(out: Path, *, overwrite: bool) -> None:
     """Refuse an output that must not be replaced, as `publish.check_target` does on this machine.
 
     Raises:
-        OutputError: It holds files and no manifest of ours; or it is ours and `overwrite` is off.
+        OutputError: It holds files and no manifest of ours; or it is ours and `overwrite` is off, or holds files that
+            are not.
     """
-    if read_manifest(out) is not None:
+    manifest = read_manifest(out)
+    if manifest is not None:
         if not overwrite:
             raise OutputError("the output exists", where=out, fix="--overwrite")
+        refuse_foreign(out, files_below(out), manifest, MANIFEST)
     elif files_below(out):
         raise OutputError(f"the output holds files and no {MANIFEST} of ours", where=out, fix="choose another --out")
 

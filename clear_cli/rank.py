@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,10 @@ class RankRule:
         if rule.automatic or rule.count is not None or 0 < (rule.share or 0.0) <= 1:
             return rule
         raise UsageError(
-            f'rank "{text}" is not auto, a number of directions or a percentage', fix="--rank 16 or --rank 90%"
+            f'rank "{text}" is not auto, a number of directions or a percentage',
+            fix="--rank 16 or --rank 90%",
+            flags=["--rank"],
+            said=text,
         )
 
     @property
@@ -75,21 +79,25 @@ class RankRule:
         Raises:
             UsageError: The fixed number is not below `dim`, or more than can be shared, or more than is kept.
         """
+        about: dict[str, Any] = {"flags": ["--rank"], "said": self.text}
         if self.count is not None:
             if self.count >= dim:
                 raise UsageError(
                     f"rank {self.count} would remove the whole modality: it has {dim} dimensions",
                     fix=f"--rank {min(dim - 1, len(spectrum))} or less",
+                    **about,
                 )
             if self.count > len(spectrum):
                 raise UsageError(
                     f"rank {self.count} is more than the {len(spectrum)} directions that the modalities can share",
                     fix=f"--rank {len(spectrum)} or less",
+                    **about,
                 )
             if self.count > kept:
                 raise UsageError(
                     f"rank {self.count} is more than the {kept} directions that are kept",
                     fix=f"--max-rank {self.count} when fitting, or --rank {kept} or less",
+                    **about,
                 )
             return min(self.count, numeric_rank(spectrum, dim))
         if self.share is not None:
@@ -97,7 +105,9 @@ class RankRule:
         elif significance is not None:
             rank = significance.rank
         else:
-            raise UsageError("nothing is known of what stands out from chance here", fix="--rank 16 or --rank 90%")
+            raise UsageError(
+                "nothing is known of what stands out from chance here", fix="--rank 16 or --rank 90%", **about
+            )
         return min(rank, dim - 1, kept, numeric_rank(spectrum, dim))
 
 

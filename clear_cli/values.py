@@ -61,10 +61,10 @@ class PerModality(Generic[T]):
                 continue
             known_modality(name, modalities, option=option)
             if name in named:
-                raise UsageError(f'{option} is given twice for "{name}"')
+                raise UsageError(f'{option} is given twice for "{name}"', flags=[option], said=name)
             named[name] = read(value)
         if len(plains) > 1:
-            raise UsageError(f"{option} is given twice", fix=f"{option} NAME=VALUE for one modality")
+            raise UsageError(f"{option} is given twice", fix=f"{option} NAME=VALUE for one modality", flags=[option])
         return cls(plains[0] if plains else plain, named)
 
 
@@ -80,6 +80,7 @@ def known_modality(name: str, modalities: Sequence[str], *, option: str) -> None
     raise UsageError(
         f'no modality "{name}"',
         where=option,
+        said=name,
         modalities=", ".join(modalities),
         fix=f"{option} {nearest}=..." if nearest else None,
     )
@@ -105,7 +106,7 @@ def read_number(value: Any, known: str = "a number between 0 and 1") -> float:
     except (TypeError, ValueError):
         strength = -1.0
     if not 0 <= strength <= 1:
-        raise UsageError(f'strength "{value}" is not {known}', fix="--strength 0.8")
+        raise UsageError(f'strength "{value}" is not {known}', fix="--strength 0.8", flags=["--strength"], said=value)
     return strength
 
 
@@ -139,4 +140,4 @@ def check_choice(value: str, choices: Any, option: str) -> None:
     known = get_args(choices)
     if value not in known:
         fix = f"{option} {closest(value, known)}"
-        raise UsageError(f'"{value}" is not a value of {option}', known=", ".join(known), fix=fix)
+        raise UsageError(f'"{value}" is not a value of {option}', known=", ".join(known), fix=fix, flags=[option])

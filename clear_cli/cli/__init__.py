@@ -2,7 +2,7 @@
 
 - `program` is what finds a command, `fits` and `outputs` are the commands;
 - `options` says what each option is called and takes, `arguments` reads their values, `command` finds them on the
-  command line, in the environment or in a file (`configfile`);
+  command line, in the environment or in a file (`configfile`), `complaints` makes errors of ours of Typer's;
 - `console` is the only writer to stdout and stderr, `texts` and `side_by_side` make results text.
 """
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clear_cli.cli.console import Console
-from clear_cli.cli.options import Finishing, Fitted, Means, Solving, Sources, Talk
+from clear_cli.cli.options import Finishing, Fitted, Means, Solving, Sources, Voice
 from clear_cli.errors import GateError, UsageError
 from clear_cli.remote import place
 
@@ -33,7 +33,9 @@ def read_inputs(sources: Sources, **more: list[str]) -> list[Input]:
     for text in sources.modality:
         one, equals, where = text.partition("=")
         if not equals or not where:
-            raise UsageError(f'"{text}" does not say which modality it is', where="-m", fix=f"-m image={text}")
+            raise UsageError(
+                f'"{text}" does not say which modality it is', where="-m", said=text, fix=f"-m image={text}"
+            )
         path, _, inside = where.partition("::")
         paths.append((one, place(path)))
         columns.append(inside or None)
@@ -74,9 +76,9 @@ def read_changes(
     }
 
 
-def read_console(talk: Talk) -> Console:
+def read_console(voice: Voice) -> Console:
     """Where the command says things."""
-    return Console(as_json=talk.as_json, quiet=talk.quiet, verbose=talk.verbose)
+    return Console(as_json=voice.as_json, quiet=voice.quiet, verbose=voice.verbose)
 
 
 def read_machine(means: Means, console: Console) -> Machine:
@@ -96,6 +98,15 @@ def read_gates(texts: Sequence[str]) -> list[Gate]:
     from clear_cli.gates import Gate
 
     return [Gate.parse(text) for text in texts]
+
+
+def gates_for(command: str, texts: Sequence[str], inputs: Sequence[Input], **how: bool) -> list[Gate]:
+    """Gates on what a command computes of its inputs. Raises a UsageError as `refuse_unknowable`, with the same."""
+    from clear_cli.gates import refuse_unknowable
+
+    gates = read_gates(texts)
+    refuse_unknowable(gates, command, [one.modality for one in inputs], **how)
+    return gates
 
 
 def refuse_failed(verdicts: Sequence[Verdict], *, where: object) -> None:

@@ -1,7 +1,7 @@
 """Commands whose options may also be set in the environment and in a file.
 
 Of flag, `CLEAR_*` variable, file and default, the first that says something counts. Of options by modality, and of
-gates, it counts for each modality and figure by itself. An error that speaks of an option says where that was set.
+gates, it counts for each modality and figure by itself. An error about an option says where that was set.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
@@ -17,6 +17,7 @@ from typing import Any, get_type_hints
 import typer
 import typer.core
 
+from clear_cli.cli.complaints import options_of, usage_error
 from clear_cli.cli.configfile import KEYS, TABLES, key_of, place_of
 from clear_cli.cli.console import print_error
 from clear_cli.errors import ClearError, UsageError, closest
@@ -60,7 +61,13 @@ def _fields(group: Any) -> Iterator[inspect.Parameter]:
 
 
 class Commands(typer.core.TyperGroup):
-    """The program: it suggests the nearest command."""
+    """The program: it lists its commands with all that they say of themselves, and suggests the nearest."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands. Typer would cut what is longer than a line, unless it is said to be short."""
+        for command in self.commands.values():
+            command.short_help = command.help
+        super().format_commands(ctx, formatter)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the first argument names. Raises a UsageError that lists those that there are."""
@@ -74,10 +81,14 @@ class Commands(typer.core.TyperGroup):
 class Command(typer.core.TyperCommand):
     """A command whose options have variables and keys of their names."""
 
+    variables: Collection[str] | None = None
+    """The keys of those that have; None for all."""
+
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
-        for option in _options(self):
-            option.envvar, option.show_envvar = f"{PREFIX}{key_of(option).upper()}", False
+        for option in options_of(self):
+            if self.variables is None or key_of(option) in self.variables:
+                option.envvar, option.show_envvar = f"{PREFIX}{key_of(option).upper()}", False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Resolve every option. Raises a UsageError that says where a value at fault was set."""
@@ -85,8 +96,8 @@ class Command(typer.core.TyperCommand):
             rest = super().parse_args(ctx, args)
             if not ctx.resilient_parsing:
                 _warn_of_strangers()
-                ctx.meta[_STATED] = {one.name: _present(ctx, one) for one in _options(self)}
-                for one in _options(self):
+                ctx.meta[_STATED] = {one.name: _present(ctx, one) for one in options_of(self)}
+                for one in options_of(self):
                     if one.multiple:
                         ctx.params[one.name] = [text for text, _ in _stated(ctx, one)]
                 _settle_volume(ctx)
@@ -98,6 +109,12 @@ class Command(typer.core.TyperCommand):
             if ctx.params.get("verbose"):
                 _print_options(ctx)
             return super().invoke(ctx)
+
+
+class Look(Command):
+    """A command that looks at what is there: what it is asked of one place is no setting."""
+
+    variables = ("json", "quiet", "verbose")
 
 
 @dataclass
@@ -119,26 +136,12 @@ def described(group: Any) -> dict[str, Described]:
     """By its key, every option of the commands of a group that have variables and keys."""
     found: dict[str, Described] = {}
     for name, command in group.commands.items():
-        for option in _options(command) if isinstance(command, Command) else []:
+        for option in options_of(command) if isinstance(command, Command) else []:
+            if option.envvar is None:
+                continue
             flags = [*option.opts, *option.secondary_opts]
             found.setdefault(key_of(option), Described(option.help, flags, [])).commands.append(name)
     return found
-
-
-def usage_error(error: typer.TyperException) -> UsageError:
-    """Typer's own complaints, in the form of ours."""
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "clear-cli"
-    option = getattr(error, "option_name", None)
-    if option is not None and hasattr(error, "possibilities"):
-        near = (*(error.possibilities or ()), f"{command} --help")
-        return UsageError(f'no option "{option}"', where=command, fix=near[0])
-    message = getattr(error, "format_message", lambda: str(error))()
-    return UsageError(message[:1].lower() + message[1:].rstrip("."), fix=f"{command} --help")
-
-
-def _options(command: Any) -> list[Any]:
-    return [one for one in command.params if one.param_type_name == "option"]
 
 
 def _stated(ctx: Any, option: Any) -> Stated:
@@ -217,16 +220,21 @@ def _warn_of_strangers() -> None:
 
 def _print_options(ctx: Any) -> None:
     print_error("options:")
-    for option in _options(ctx.command):
-        shown = ", ".join(f"{value} ({where})" for value, where in _stated(ctx, option))
+    for option in options_of(ctx.command):
+        shown = ", ".join(f"{_word(value)} ({where})" for value, where in _stated(ctx, option))
         default = ctx.params.get(option.name)
         if shown or default not in (None, []):
-            print_error(f"  {key_of(option)} = {shown or f'{default} (default)'}")
+            print_error(f"  {key_of(option)} = {shown or f'{_word(default)} (default)'}")
+
+
+def _word(value: Any) -> str:
+    """A value as a file would have it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @contextmanager
 def _located(ctx: Any) -> Iterator[None]:
-    """Let an error that speaks of an option say where that was set, if not on the command line."""
+    """Let an error about an option say where that was set, if not on the command line."""
     try:
         yield
     except typer.TyperException as error:
@@ -239,12 +247,11 @@ def _located(ctx: Any) -> Iterator[None]:
 
 
 def _place(error: ClearError, ctx: Any) -> None:
-    message = str(error)
     places: list[str] = []
-    for option in _options(ctx.command):
-        if any(re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", message) for flag in option.opts):
+    for option in options_of(ctx.command):
+        if not set(error.flags).isdisjoint(option.opts):
             stated = _stated(ctx, option)
-            exact = [where for value, where in stated if _named(value, message)]
+            exact = [where for value, where in stated if str(error.said) in _words(value)]
             places += exact or [where for _, where in stated]
     where = "; ".join(one for one in dict.fromkeys(places) if one != COMMAND_LINE)
     if where and (error.where is None or str(error.where).startswith("-")):
@@ -253,7 +260,6 @@ def _place(error: ClearError, ctx: Any) -> None:
         error.details["set"] = where
 
 
-def _named(value: Any, message: str) -> bool:
-    """Whether a message has a value, or a part of `NAME=VALUE` or of a condition, as a word or in quotes."""
-    words = (str(value), *re.split(r"\s*[<>=]+\s*", str(value)))
-    return any(f'"{word}"' in message or f" {word} " in message for word in words)
+def _words(value: Any) -> tuple[str, ...]:
+    """A value, and the parts of `NAME=VALUE`."""
+    return (str(value), *str(value).split("="))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -79,7 +80,7 @@ TABLES = {"modalities": "modality", "gates": "gate"}
 OF_ONE = {"path": Key('"image.parquet"', path=True)} | {name: key for name, key in KEYS.items() if key.each}
 """The keys of `[modalities.NAME]`."""
 
-_WORDS = {bool: "true or false", float: "a number", int: "an integer", str: "a string"}
+WORDS = {bool: "true or false", float: "a number", int: "an integer", str: "a string"}
 _PLACES = "clear_cli.places"
 
 
@@ -170,9 +171,7 @@ def _document(path: Path) -> tuple[dict[str, Any], str]:
         problem = (error.strerror or absent).lower()
         raise UsageError(f"cannot read the configuration: {problem}", where=path) from error
     except tomllib.TOMLDecodeError as error:
-        # Of an end that comes too early, the message has no line.
-        line = "" if "line" in str(error) else f" (at line {len(content.splitlines())})"
-        raise UsageError(f"not valid TOML: {_lower(str(error))}{line}", where=path) from error
+        raise _not_toml(error, content.decode("utf-8").splitlines(), path) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"not valid TOML: byte {error.start} is not UTF-8", where=path) from error
     except (ValueError, KeyError, TypeError) as error:
@@ -180,8 +179,18 @@ def _document(path: Path) -> tuple[dict[str, Any], str]:
         raise UsageError("no manifest that holds a configuration", where=path, fix=fix) from error
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _not_toml(error: tomllib.TOMLDecodeError, lines: list[str], path: Path) -> UsageError:
+    """The error for a file that cannot be parsed, with the line where that shows."""
+    text = str(error)
+    found = re.search(r"\(at line (\d+), column \d+\)", text)
+    number = int(found[1]) if found else len(lines)  # of an end that comes too early, the message has no line
+    line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+    return UsageError(
+        f"not valid TOML: {text[:1].lower()}{text[1:]}" + ("" if found else f" (at line {number})"),
+        where=path,
+        **({"line": line} if line else {}),
+        fix='texts in quotes, as in rank = "auto"; clear-cli config --example shows every key',
+    )
 
 
 def _add_modality(settings: Settings, path: Path, name: str, table: Any) -> None:
@@ -219,14 +228,21 @@ def _checked(path: Path, name: str, key: Key, value: Any) -> Any:
     """A value of a key, with its path made to start from the folder of the file."""
     if type(value) not in key.types:
         # An integer is a number, too.
-        words = [_WORDS[one] for one in key.types if not (one is int and float in key.types)]
+        words = [WORDS[one] for one in key.types if not (one is int and float in key.types)]
         shown = json.dumps(value, default=str)
-        raise UsageError(
-            f"{shown} is not {' or '.join(words)}", where=f"{path}, key {name}", fix=f"{name} = {key.example}"
-        )
+        fix = f"{name} = {value if _reads_as(value, key.types) else key.example}"
+        raise UsageError(f"{shown} is not {' or '.join(words)}", where=f"{path}, key {name}", fix=fix)
     if not key.path or "://" in value:
         return value
-    return str(path.parent / Path(value).expanduser())
+    return str(path.parent / Path(value).expanduser()) + ("/" if value.endswith("/") else "")
+
+
+def _reads_as(value: Any, types: tuple[type, ...]) -> bool:
+    """Whether a string is a value of one of the types, with quotes around it."""
+    try:
+        return isinstance(value, str) and type(tomllib.loads(f"value = {value}")["value"]) in types
+    except tomllib.TOMLDecodeError:
+        return False
 
 
 def _text(value: Any) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from clear_cli.cli import options as opt
 from clear_cli.cli.arguments import (
+    gates_for,
     read_changes,
     read_console,
-    read_gates,
     read_inputs,
     read_machine,
     read_options,
@@ -56,7 +56,8 @@ def run(
     inputs = read_inputs(sources, group_column=group_column, name=name)
     others = {"on_invalid": sources.on_invalid, "report": report, "item_ids": item_ids}
     options = read_options([one.modality for one in inputs], solving, finishing, fitted, **others)
-    machine, gates = read_machine(means, console), read_gates(gate)
+    gates = gates_for("run", gate, inputs, report=report, tested=options.tested)
+    machine = read_machine(means, console)
     if dry_run:
         console.result(usecases.plan(inputs, out, options, machine), plan_text)
         return
@@ -112,7 +113,7 @@ def diagnose(
     console = read_console(talk)
     inputs = read_inputs(sources, group_column=group_column)
     options = read_options([one.modality for one in inputs], solving, fitted, on_invalid=sources.on_invalid)
-    machine, gates = read_machine(means, console), read_gates(gate)
+    machine, gates = read_machine(means, console), gates_for("diagnose", gate, inputs)
     found = usecases.diagnose(inputs, out, options, overlap_curve=curve, overwrite=overwrite, machine=machine)
     _show(found, console, gates)
 
@@ -136,7 +137,8 @@ def apply(
     talk: opt.Talk,
 ) -> None:
     """Project new items with a projector that was fitted before."""
-    console, inputs, gates = read_console(talk), read_inputs(sources, name=name), read_gates(gate)
+    console, inputs = read_console(talk), read_inputs(sources, name=name)
+    gates = gates_for("apply", gate, inputs, report=report)
     given: dict[str, Any] = read_changes([one.modality for one in inputs], rank, strength)
     given |= {"on_invalid": sources.on_invalid, "report": report, "item_ids": item_ids, "overwrite": overwrite}
     from clear_cli.workflow import applying

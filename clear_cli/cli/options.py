@@ -6,6 +6,7 @@ its options (see `command`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from clear_cli.cli.configfile import take
+from clear_cli.errors import UsageError
 from clear_cli.remote import place
 
 NONE: list[str] = []
@@ -23,6 +25,17 @@ def _share(value: Any) -> float:
     from clear_cli.values import read_share
 
     return read_share(value, "--winsorise")
+
+
+def _file(flag: str, name: str) -> Callable[[str], Path]:
+    """What reads an option that names one file; `name` is a usual one."""
+
+    def read(text: str) -> Path:
+        if str(text).endswith("/"):
+            raise UsageError(f'"{text}" is a folder, and this is one file', where=flag, fix=f"{flag} {text}{name}")
+        return place(text)
+
+    return read
 
 
 Modalities = Annotated[
@@ -141,7 +154,7 @@ OnInvalid = Annotated[
 MomentsOut = Annotated[
     Path | None,
     typer.Option(
-        parser=place,
+        parser=_file("--moments-out", "fit.moments"),
         metavar="FILE",
         help="File to keep what the fit rests on, which merge adds to that of other items.",
     ),
@@ -208,7 +221,14 @@ MomentsFiles = Annotated[
     list[Path], typer.Argument(parser=place, metavar="MOMENTS", help="Files that fit --moments-out or merge wrote.")
 ]
 ProjectorOut = Annotated[
-    Path, typer.Option("--out", "-o", parser=place, metavar="FILE", help="File to write the projector to.")
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        parser=_file("--out", "projector.safetensors"),
+        metavar="FILE",
+        help="File to write the projector to.",
+    ),
 ]
 Projector = Annotated[
     Path, typer.Argument(parser=place, metavar="PROJECTOR", help="A projector, or the output directory that holds it.")
@@ -275,10 +295,16 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Talk:
-    """What is said where, and where options come from."""
+class Voice:
+    """What is said where."""
 
-    config: Config = None
     as_json: Json = False
     quiet: Quiet = False
     verbose: Verbose = False
+
+
+@dataclass(frozen=True)
+class Talk(Voice):
+    """What is said where, and where options come from."""
+
+    config: Config = None

@@ -10,7 +10,7 @@ import typer
 
 from clear_cli.cli import options as opt
 from clear_cli.cli.arguments import read_console, read_gates, refuse_failed
-from clear_cli.cli.command import Command, described, grouped
+from clear_cli.cli.command import Command, Look, described, grouped
 from clear_cli.cli.configfile import example_of
 from clear_cli.cli.console import Console
 from clear_cli.cli.program import app
@@ -36,28 +36,28 @@ def check(path: opt.Checked, talk: opt.Talk, gate: opt.Gates = opt.NONE) -> None
     refuse_failed(verdicts, where=path)
 
 
-@app.command()
-def verify(
-    directory: opt.Reported,
-    as_json: opt.Json = False,
-) -> None:
+@app.command(cls=Look)
+@grouped
+def verify(directory: opt.Reported, voice: opt.Voice) -> None:
     """Compare every file of an output directory with the hash that its manifest keeps."""
     from clear_cli.workflow.document import SCHEMA_VERSION
     from clear_cli.workflow.verifying import verify as look
 
     verdict = look(directory)
     found = {"schema_version": SCHEMA_VERSION, "command": "verify", "out": str(directory), **asdict(verdict)}
-    Console(as_json=as_json).result(found, lambda _: inspect_text(asdict(verdict)))
+    read_console(voice).result(found, lambda _: inspect_text(asdict(verdict)))
     verdict.refuse(directory)
 
 
-@app.command()
+@app.command(cls=Look)
+@grouped
 def report(
+    *,
     directory: opt.Reported,
     out: opt.ReportOut = None,
     item_ids: opt.ItemIds = True,
     overwrite: opt.OverwriteFile = False,
-    as_json: opt.Json = False,
+    voice: opt.Voice,
 ) -> None:
     """Make the report of an output directory again, as a page or as Markdown."""
     from clear_cli.workflow.document import SCHEMA_VERSION
@@ -65,11 +65,13 @@ def report(
 
     path = make(directory, out, item_ids=item_ids, overwrite=overwrite)
     made = {"schema_version": SCHEMA_VERSION, "command": "report", "out": str(path)}
-    Console(as_json=as_json).result(made, lambda value: value["out"])
+    read_console(voice).result(made, lambda value: value["out"])
 
 
-@app.command()
+@app.command(cls=Look)
+@grouped
 def compare(
+    *,
     outputs: Annotated[
         list[Path],
         typer.Argument(parser=place, metavar="DIR", help="Output directories, or their diagnostics.json."),
@@ -79,7 +81,7 @@ def compare(
         typer.Option("--out", "-o", parser=place, metavar="FILE", help="A page or Markdown to write. Default: none."),
     ] = None,
     overwrite: opt.OverwriteFile = False,
-    as_json: opt.Json = False,
+    voice: opt.Voice,
 ) -> None:
     """Set outputs side by side: what was asked for, what was removed and left, and what it cost."""
     from clear_cli.cli.side_by_side import comparison_text
@@ -89,22 +91,24 @@ def compare(
     found = set_side_by_side(outputs, out, overwrite=overwrite)
     written = None if out is None else str(out)
     result = {"schema_version": SCHEMA_VERSION, "command": "compare", "out": written, **found.document()}
-    Console(as_json=as_json).result(result, lambda _: comparison_text(found) + (f"\n\n{out}" if out else ""))
+    read_console(voice).result(result, lambda _: comparison_text(found) + (f"\n\n{out}" if out else ""))
 
 
-@app.command()
+@app.command(cls=Look)
+@grouped
 def inspect(
+    *,
     path: opt.Inspected,
     embedding_column: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column, pattern or dataset of the embeddings.")
     ] = None,
     id_column: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column or dataset of the ids.")] = None,
-    as_json: opt.Json = False,
+    voice: opt.Voice,
 ) -> None:
     """Show what a file of embeddings, a projector or a moments file holds."""
     from clear_cli.workflow.inspecting import inspect as look
 
-    Console(as_json=as_json).result(look(path, embedding_column=embedding_column, id_column=id_column), inspect_text)
+    read_console(voice).result(look(path, embedding_column=embedding_column, id_column=id_column), inspect_text)
 
 
 @app.command()
@@ -112,8 +116,6 @@ def config(
     context: typer.Context,
     example: Annotated[bool, typer.Option("--example", help="Print a file of options to start from.")] = False,
 ) -> None:
-    """Say what --config reads."""
-    if not example:
-        raise UsageError("nothing to show", fix="clear-cli config --example > clear.toml")
+    """Print a file of all options for --config, with --example."""
     helps = {key: one.help for key, one in described(context.find_root().command).items()}
-    Console().result({}, lambda _: example_of(helps))
+    Console().result({}, lambda _: example_of(helps) if example else context.get_help())

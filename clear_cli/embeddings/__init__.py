@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,83 +16,65 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 PADDING = "row 0 is all zeros: taken as padding, it stays as it is"
 SUPPORTED = "Parquet (a file or a folder of parts), HDF5, NPY (a file or a folder), NPZ, .itememb"
 
-OPTIONS = {
-    "parquet": ("--embedding-column", "--id-column"),
-    "hdf5": ("--embedding-column", "--id-column"),
-    "npy": ("--ids",),
-    "npz": ("--embedding-column", "--id-column", "--ids"),
-    "npy items": (),
-    "npy shards": ("--id-column", "--ids"),
-    "itememb": ("--embedding-column", "--id-column"),
+
+@dataclass(frozen=True)
+class Container:
+    """A kind of container.
+
+    Attributes:
+        module: What reads it, imported where it is needed: h5py alone takes a tenth of a second.
+        source: The name of its source there.
+        takes: What may be said about it, besides where it is.
+    """
+
+    module: str
+    source: str
+    takes: tuple[str, ...] = ()
+
+
+COLUMNS = ("embedding_column", "id_column")
+CONTAINERS = {
+    "parquet": Container("parquet", "ParquetSource", COLUMNS),
+    "hdf5": Container("hdf5", "Hdf5Source", COLUMNS),
+    "npy": Container("npy", "NpySource", ("ids",)),
+    "npz": Container("npz", "NpzSource", (*COLUMNS, "ids")),
+    "npy items": Container("npy_folder", "ItemFolder"),
+    "npy shards": Container("npy_folder", "ShardFolder", ("id_column", "ids")),
+    "itememb": Container("itememb", "ItemembSource", COLUMNS),
 }
-"""What may be said about a container, besides where it is."""
 
 
-def open_source(
-    path: Path,
-    *,
-    modality: str,
-    embedding_column: str | None = None,
-    id_column: str | None = None,
-    ids: Path | None = None,
-    piece_bytes: int = PIECE_BYTES,
-) -> Source:
+def open_source(path: Path, *, modality: str, piece_bytes: int = PIECE_BYTES, **details: Any) -> Source:
     """Open the embeddings of one modality; the container is known by its first bytes, not by its name.
 
-    `piece_bytes` is what a Parquet row group may take in memory before it is written in pieces.
+    Args:
+        path: Where they are.
+        modality: Its name.
+        piece_bytes: What a Parquet row group may take in memory before it is written in pieces.
+        **details: `embedding_column`, `id_column`, `ids`, as in `Input`.
 
     Raises:
         UsageError: An option that this container has no use for.
         DataError: No such file, not a container we read, no embeddings in it, or rows that are too long to be any.
     """
-    container = container_of(path)
-    given = {"--embedding-column": embedding_column, "--id-column": id_column, "--ids": ids}
-    for option, value in given.items():
-        if value is not None and option not in OPTIONS[container]:
-            raise _useless(option, container, modality, path)
-    columns = {"embedding_column": embedding_column, "id_column": id_column}
-    source = _source(container, path, modality, columns, ids, piece_bytes)
+    kind = container_of(path)
+    container = CONTAINERS[kind]
+    for key, value in details.items():
+        if value is not None and key not in container.takes:
+            raise _useless(f"--{key.replace('_', '-')}", kind, modality, path)
+    given = {key: details.get(key) for key in container.takes}
+    if kind == "parquet":
+        given["piece_bytes"] = piece_bytes
+    module = import_module(f"{__name__}.{container.module}")
+    source: Source = getattr(module, container.source)(path, modality=modality, **given)
     refuse_long_rows(source.dim, source.dtype, path)
     if source.id_kind == "row" and source.rows and not next(source.chunks()).embeddings[0].any():
         source.notes.append(PADDING)
     return source
 
 
-def _source(
-    container: str, path: Path, modality: str, columns: dict[str, Any], ids: Path | None, piece_bytes: int
-) -> Source:
-    """Of the class that reads the container, imported where it is needed: h5py alone takes a tenth of a second."""
-    if container == "npy":
-        from clear_cli.embeddings.npy import NpySource
-
-        return NpySource(path, modality=modality, ids=ids)
-    if container == "npz":
-        from clear_cli.embeddings.npz import NpzSource
-
-        return NpzSource(path, modality=modality, ids=ids, **columns)
-    if container == "npy items":
-        from clear_cli.embeddings.npy_folder import ItemFolder
-
-        return ItemFolder(path, modality=modality)
-    if container == "npy shards":
-        from clear_cli.embeddings.npy_folder import ShardFolder
-
-        return ShardFolder(path, modality=modality, ids=ids, id_column=columns["id_column"])
-    if container == "itememb":
-        from clear_cli.embeddings.itememb import ItemembSource
-
-        return ItemembSource(path, modality=modality, **columns)
-    if container == "hdf5":
-        from clear_cli.embeddings.hdf5 import Hdf5Source
-
-        return Hdf5Source(path, modality=modality, **columns)
-    from clear_cli.embeddings.parquet import ParquetSource
-
-    return ParquetSource(path, modality=modality, piece_bytes=piece_bytes, **columns)
-
-
 def container_of(path: Path) -> str:
-    """The kind of container, one of OPTIONS.
+    """The kind of container, one of CONTAINERS.
 
     Raises:
         DataError: No such file, or none of these.
@@ -136,6 +120,8 @@ def _folder(path: Path) -> str:
 def _useless(option: str, container: str, modality: str, path: Path) -> UsageError:
     kind = {"npy": "NPY", "npy items": "a folder of NPY files", "npy shards": "NPY shards"}.get(container, container)
     if option == "--ids":
-        fix = f"--id-column {modality}=NAME" if OPTIONS[container] else "name the files by their ids"
-        return UsageError("--ids is for NPY files; this container has its ids inside", where=path, fix=fix)
-    return UsageError(f"{option} does not apply to {kind}, which has no columns", where=path)
+        fix = f"--id-column {modality}=NAME" if CONTAINERS[container].takes else "name the files by their ids"
+        problem = "--ids is for NPY files; this container has its ids inside"
+        return UsageError(problem, where=path, fix=fix, flags=[option], said=modality)
+    problem = f"{option} does not apply to {kind}, which has no columns"
+    return UsageError(problem, where=path, flags=[option], said=modality)

@@ -7,8 +7,12 @@ holds besides is the business of its sink alone, which reads it where it writes.
 
 from __future__ import annotations
 
+import difflib
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -194,10 +198,29 @@ ID_NAMES = ("item_id", "itemid", "item", "id", "ids", "item_ids", "product_id", 
 """Names that mark a column as the id, best first, where several columns could be it."""
 
 
+AGAIN = "copy or write the file again: it is cut short, or damaged"
+
+
 def unreadable(error: OSError, where: object) -> DataError:
     """The error for a file that the system does not let us read."""
-    reason = "no such file or directory" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-    return DataError(f"cannot read the file: {reason.lower()}", where=where)
+    if not isinstance(error, FileNotFoundError):
+        return DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=where)
+    problem = "cannot read the file: no such file or directory"
+    return DataError(problem, where=where, **({} if "://" in str(where) else _nearby(Path(str(where)))))
+
+
+def _nearby(path: Path) -> dict[str, Any]:
+    """What there is instead of a path that there is not: names that are like the first one that is missing."""
+    folder = next((one for one in path.parents if one.is_dir()), None)
+    if folder is None:
+        return {}
+    missing = path.relative_to(folder).parts[0]
+    with suppress(OSError):
+        stems = {Path(entry.name).stem: entry.name for entry in islice(os.scandir(folder), 10_000)}
+        near = [str(folder / stems[one]) for one in difflib.get_close_matches(Path(missing).stem, stems, n=3)]
+        absent = {} if folder == path.parent else {"missing": folder / missing}
+        return absent | ({"near": ", ".join(near), "fix": near[0]} if near else {})
+    return {}
 
 
 def refuse_long_rows(dim: int, dtype: np.dtype[Any], where: object) -> None:
@@ -253,21 +276,29 @@ def guess_id(candidates: Sequence[str], *, option: str, modality: str, where: ob
     return guess(chosen, what="item id column", option=option, modality=modality, where=where, present=present)
 
 
-def named(name: str, present: Sequence[str], *, what: str, option: str, modality: str, where: object) -> str:
+def named(
+    name: str,
+    present: Sequence[str],
+    *,
+    what: str,
+    option: str,
+    modality: str,
+    where: object,
+    likely: Sequence[str] = (),
+) -> str:
     """`name`, if it is present.
 
     Raises:
-        DataError: It is not; the message lists what is, and suggests the nearest.
+        DataError: It is not; the message lists what is, and suggests the nearest, of those that are likely if any are.
     """
     if name in present:
         return name
-    nearest = closest(name, present[:1000])
-    raise DataError(
-        f'{what} "{name}" not found',
-        where=where,
-        **{f"{what}s": shown(present) or "none"},
-        fix=setting(option, modality, nearest) if nearest else None,
-    )
+    nearest = closest(name, (likely or present)[:1000])
+    fix = setting(option, modality, nearest) if nearest else None
+    if fix and modality and option == "--embedding-column":
+        fix += f", or ::{nearest} behind the path"
+    found: dict[str, Any] = {f"{what}s": shown(present) or "none"}
+    raise DataError(f'{what} "{name}" not found', where=where, **found, flags=[option], said=name, fix=fix)
 
 
 def ragged(dim: int, lengths: npt.NDArray[np.integer[Any]], *, start: int, where: object) -> DataError:

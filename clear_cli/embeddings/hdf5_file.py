@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from clear_cli.embeddings.base import AGAIN, unreadable
 from clear_cli.errors import DataError
 from clear_cli.remote import is_remote
 
@@ -113,7 +114,9 @@ def opened(path: Path) -> Iterator[OpenFile]:
         finally:
             file.close()
     except (OSError, RuntimeError, KeyError, EOFError) as error:  # which of these depends on who notices
-        raise DataError(f"not a readable HDF5 file: {reason(error)}", where=path) from error
+        if isinstance(error, FileNotFoundError):
+            raise unreadable(error, path) from error
+        raise DataError(f"not a readable HDF5 file: {reason(error)}", where=path, fix=AGAIN) from error
 
 
 @contextmanager

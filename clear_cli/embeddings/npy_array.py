@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.embeddings.base import unreadable
+from clear_cli.embeddings.base import AGAIN, unreadable
 from clear_cli.errors import DataError
 
 MAGIC = b"\x93NUMPY"
@@ -113,6 +113,7 @@ def read_header(path: Path) -> Array:
             where=path,
             header=f"shape {array.shape}, type {array.dtype}: {promised:,} bytes",
             file=f"{present:,} bytes after the header",
+            fix=AGAIN,
         )
     return array
 

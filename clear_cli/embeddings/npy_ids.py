@@ -16,6 +16,8 @@ from clear_cli.embeddings.base import IdKind, canonical_ids, unreadable
 from clear_cli.embeddings.npy_array import MAGIC, opened, read_header
 from clear_cli.errors import DataError
 
+_FIX = "a text file with one id per line, or an NPY array of one dimension"
+
 
 class Ids(Protocol):
     """The ids in a file, one per row of embeddings."""
@@ -58,7 +60,7 @@ class _TextIds:
                         raise DataError(f"line {number:,} is blank, where an item id should be", where=self.path)
                     yield text
         except UnicodeDecodeError as error:
-            raise DataError("the id file is not valid UTF-8", where=self.path) from error
+            raise DataError("the id file is not valid UTF-8", where=self.path, fix=_FIX) from error
         except OSError as error:
             raise unreadable(error, self.path) from error
 
@@ -70,10 +72,12 @@ class _ArrayIds:
         self.path = path
         self._array = array = read_header(path)
         if len(array.shape) != 1 or array.dtype.kind not in "SUiu" or not array.dtype.itemsize:
+            fix = "the file of the ids: this one holds embeddings" if array.is_matrix else None
             raise DataError(
                 f"item ids of shape {array.shape} and type {array.dtype} are not supported",
                 where=path,
                 supported="one dimension of strings or integers",
+                fix=fix,
             )
         self.count = array.shape[0]
         self.kind: IdKind = "string" if array.dtype.kind in "SU" else "integer"

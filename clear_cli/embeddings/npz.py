@@ -223,12 +223,13 @@ class NpzSink:
 
 def _matrix(members: Members, asked: str | None, modality: str, path: Path) -> str:
     option = "--embedding-column"
+    matrices = [name for name, (_, array) in members.items() if array.is_matrix and array.shape[1] > 1]
     if asked is None:
-        matrices = [name for name, (_, array) in members.items() if array.is_matrix and array.shape[1] > 1]
         asked = guess(
             matrices, what="embedding member", option=option, modality=modality, where=path, present=list(members)
         )
-    name = named(asked, list(members), what="member", option=option, modality=modality, where=path)
+    present = list(members)
+    name = named(asked, present, what="member", option=option, modality=modality, where=path, likely=matrices)
     array = members[name][1]
     if not array.is_matrix:
         raise not_embeddings(array)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clear_cli.embeddings.base import AGAIN
 from clear_cli.embeddings.npy_array import HEADER_BYTES, Array, parsed_header
 from clear_cli.errors import DataError
 
@@ -73,4 +74,4 @@ def readable(path: Path, info: zipfile.ZipInfo | None = None) -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
         what = "not a readable NPZ archive" if info is None else f'member "{stem_of(info)}" cannot be read'
-        raise DataError(f"{what}: {str(error).lower() or type(error).__name__}", where=path) from error
+        raise DataError(f"{what}: {str(error).lower() or type(error).__name__}", where=path, fix=AGAIN) from error

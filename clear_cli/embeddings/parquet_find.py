@@ -26,8 +26,7 @@ def find_embedding(schema: pa.Schema, asked: str | None, *, modality: str, where
         DataError: There are none, or more than one, or their type is not supported.
     """
     if asked is None:
-        candidates = [field.name for field in schema if list_type(field.type)]
-        candidates += [pattern for pattern, names in _numbered(schema).items() if len(names) > 1]
+        candidates = _candidates(schema)
         present = [f"{name} ({kind})" for name, kind in _present(schema).items()]
         asked = base.guess(
             candidates, what="embedding column", option=OPTION, modality=modality, where=where, present=present
@@ -41,6 +40,12 @@ def find_embedding(schema: pa.Schema, asked: str | None, *, modality: str, where
     return ListColumn(asked, kind, list_size(lists) or 0)
 
 
+def _candidates(schema: pa.Schema) -> list[str]:
+    """What may be embeddings: lists, and columns of floats that are numbered."""
+    wide = [pattern for pattern, names in _numbered(schema).items() if len(names) > 1]
+    return [field.name for field in schema if list_type(field.type)] + wide
+
+
 def _find_wide(schema: pa.Schema, asked: str, modality: str, where: object) -> WideColumns:
     """The float columns that match a glob, which have to share one pattern and one type."""
     groups = _numbered(schema)
@@ -50,7 +55,8 @@ def _find_wide(schema: pa.Schema, asked: str, modality: str, where: object) -> W
         matches = {pattern: kept for pattern, names in groups.items() if (kept := fnmatch.filter(names, asked))}
     present = list(_present(schema))
     if not matches:
-        base.named(asked, present, what="column", option=OPTION, modality=modality, where=where)
+        likely = _candidates(schema)
+        base.named(asked, present, what="column", option=OPTION, modality=modality, where=where, likely=likely)
     pattern = base.guess(
         list(matches), what="group of columns", option=OPTION, modality=modality, where=where, present=present
     )

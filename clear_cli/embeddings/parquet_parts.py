@@ -153,7 +153,7 @@ def readable(where: object) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0]
-        raise DataError("cannot be read as Parquet", where=where, reason=reason) from error
+        raise DataError("cannot be read as Parquet", where=where, reason=reason, fix=base.AGAIN) from error
 
 
 def part_of(name: Path, path: Path, metadata: pq.FileMetaData) -> Part:

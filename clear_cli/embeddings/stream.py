@@ -182,6 +182,7 @@ class _Reordered:
                 where=self._folder,
                 needed=f"{needed:,} bytes",
                 free=f"{free:,} bytes",
+                flags=["--tmp-dir"],
                 fix="--tmp-dir with more space, or sort the files by item id",
             )
         file = tempfile.TemporaryFile(dir=self._folder, prefix="clear-", buffering=0)  # noqa: SIM115

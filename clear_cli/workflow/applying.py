@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from clear_cli.artifact import Artifact, read_artifact
 from clear_cli.config import ApplyOptions, Input, OnInvalid
 from clear_cli.disk import fingerprint
 from clear_cli.drift import Drift
-from clear_cli.errors import DataError, UsageError
+from clear_cli.embeddings.base import Source
+from clear_cli.errors import DataError, UsageError, closest
 from clear_cli.health import Status
 from clear_cli.machine import Machine
 from clear_cli.projector import Projector
@@ -46,13 +47,7 @@ def apply(
     artifact = read_artifact(file)
     projectors = {one.modality: limited(artifact, one.modality, **changes) for one in inputs}
     job = Job("apply", inputs, out, overwrite, machine or Machine(), others=[file], resume=resume)
-    for name, source in job.sources.items():
-        if source.dim != projectors[name].dim:
-            raise DataError(
-                f'the projector of "{name}" has {projectors[name].dim} dimensions, the embeddings have {source.dim}',
-                where=source.path,
-                fix="apply it to embeddings of the same encoder, or fit again",
-            )
+    _refuse_other_dims(job.sources, artifact)
 
     def work(staging: Path) -> dict[str, Any]:
         parts: dict[str, PartOf] = dict.fromkeys(projectors, _not_fitted)
@@ -81,7 +76,13 @@ def limited(
         UsageError: The artifact has no such modality, or does not keep that many directions.
     """
     if modality not in artifact.projectors:
-        raise UsageError(f'the projector has no modality "{modality}"', modalities=", ".join(artifact.projectors))
+        raise UsageError(
+            f'the projector has no modality "{modality}"',
+            flags=["-m"],
+            said=modality,
+            modalities=", ".join(artifact.projectors),
+            fix=f"-m {closest(modality, artifact.projectors)}=...",
+        )
     projector = artifact.projectors[modality]
     rule = rank[modality]
     chosen = None
@@ -89,6 +90,18 @@ def limited(
         kept = projector.directions.shape[1]
         chosen = rule.choose(projector.spectrum, None, dim=projector.dim, kept=kept)
     return projector.limited(rank=chosen, strength=strength[modality])
+
+
+def _refuse_other_dims(sources: Mapping[str, Source], artifact: Artifact) -> None:
+    dims = {name: one.dim for name, one in artifact.projectors.items()}
+    for name, source in sources.items():
+        if source.dim != dims[name]:
+            raise DataError(
+                f'the projector of "{name}" has {dims[name]} dimensions, the embeddings have {source.dim}',
+                where=source.path,
+                projectors=", ".join(f"{one} has {dim}" for one, dim in dims.items()),
+                fix="apply it to embeddings of the same encoder, or fit again",
+            )
 
 
 def _not_fitted(start: int, rows: int) -> tuple[Any, Any]:  # noqa: ARG001  (no row had a part in the fit)

@@ -80,9 +80,11 @@ def fitted_document(
     return found
 
 
-def audited(found: Figures, solution: Solution) -> Figures:
-    """The document of a fit whose rows are not written, with the warnings that those would have led to."""
-    return {**found, "warnings": [*found["warnings"], *audit_warnings(found["modalities"], solution)]}
+def audited(found: Figures, outcomes: Mapping[str, Outcome], solution: Solution) -> Figures:
+    """The document of a fit whose rows are counted and not written, with what these would have been warned of."""
+    modalities = {name: {**found["modalities"][name], **_counts(outcome)} for name, outcome in outcomes.items()}
+    warnings = [*found["warnings"], *audit_warnings(modalities, solution)]
+    return {**found, "modalities": modalities, "warnings": warnings}
 
 
 def with_outcomes(known: Figures, outcomes: Mapping[str, Outcome], projectors: Mapping[str, Projector]) -> Figures:
@@ -167,15 +169,15 @@ def _gap(projector: Projector) -> float | None:
     return ratio(spectrum[rank - 1] - spectrum[rank], spectrum[0])
 
 
+def _counts(outcome: Outcome) -> Figures:
+    return {"rows_by_status": dict(outcome.by_status), "rows_without_other_modality": outcome.alone}
+
+
 def _outcome_figures(outcome: Outcome) -> Figures:
     def listed(extremes: list[Extreme]) -> list[Figures]:
         return [{"item_id": one.item_id, "row": one.row, "removed": one.removed} for one in extremes]
 
-    counts: Figures = {
-        "rows_by_status": dict(outcome.by_status),
-        "rows_without_other_modality": outcome.alone,
-        "rows_zeroed": outcome.zeroed,
-    }
+    counts = {**_counts(outcome), "rows_zeroed": outcome.zeroed}
     if outcome.impact is None:
         return counts
     return {

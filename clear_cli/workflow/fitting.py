@@ -97,21 +97,26 @@ def fit_rows(
     ):
         reading = Reading(sources, alignment, options)
         reading.run(aligned, machine, pool, "fitting")
-        placeholders = reading.placeholders()
-        limits = reading.winsorising(options.winsorise) if options.winsorise else {}
-        if limits or any(len(found) for found in placeholders.values()):
-            reading = Reading(sources, alignment, options, placeholders, limits)
-            again = "with far rows drawn in" if limits else "without placeholders"
-            reading.run(aligned, machine, pool, f"fitting again {again}")
+        if again := _second(reading):
+            reading = again
+            told = "with far rows drawn in" if again.limits else "without placeholders"
+            reading.run(aligned, machine, pool, f"fitting again {told}")
         evidence = reading.evidence()
         if keep is not None:
             keep(evidence)
         solution = solve(evidence, options, parallel=pool.map)
-        unknown = alignment.unknown_fit_items
-        warnings = [f"{unknown:,} ids in the list of items to fit on are not known"] if unknown else []
-        warnings += solution.warnings
+        warnings = [*_unknown_items(alignment), *solution.warnings]
         membership = _membership(reading, solution)
         return Fitted(solution.projectors, solution.evidence, warnings, solution.significances, membership)
+
+
+def _second(first: Reading) -> Reading | None:
+    """A reading that heeds what the first has turned up; None where there is nothing to heed."""
+    share, placeholders = first.options.winsorise, first.placeholders()
+    limits = first.winsorising(share) if share else {}
+    if not limits and not any(map(len, placeholders.values())):
+        return None
+    return Reading(first.sources, first.alignment, first.options, placeholders, limits)
 
 
 def first_ids(source: Rows, count: int = 3) -> list[Any]:
@@ -133,6 +138,11 @@ def _check_overlap(sources: Mapping[str, Rows], alignment: Alignment) -> None:
         **first,
         fix="give all modalities the same item ids",
     )
+
+
+def _unknown_items(alignment: Alignment) -> list[str]:
+    unknown = alignment.unknown_fit_items
+    return [f"{unknown:,} ids in the list of items to fit on are not known"] if unknown else []
 
 
 def _membership(reading: Reading, solution: Solution) -> Membership:

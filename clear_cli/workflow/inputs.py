@@ -78,7 +78,12 @@ def output_names(inputs: Sequence[Input]) -> dict[str, str]:
     paths: dict[str, Path] = {}
     for one in inputs:
         if one.modality in names:
-            raise UsageError(f'modality "{one.modality}" is given twice', where="-m")
+            raise UsageError(
+                f'modality "{one.modality}" is given twice',
+                where="-m",
+                said=one.modality,
+                fix=f"-m {one.modality}2={one.path} for a modality of its own, or one folder with all parts of one",
+            )
         twin = next((other for other, name in names.items() if name == one.base_name), None)
         paths[one.modality] = one.path.resolve()
         if twin is not None and paths[twin] != paths[one.modality]:
@@ -86,6 +91,8 @@ def output_names(inputs: Sequence[Input]) -> dict[str, str]:
             raise UsageError(
                 f'"{twin}" and "{one.modality}" would both be written as {one.base_name}',
                 fix=f"--name {one.modality}={suffix}",
+                flags=["--name"],
+                said=one.modality,
             )
         names[one.modality] = one.base_name
     return names

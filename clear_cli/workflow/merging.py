@@ -73,8 +73,7 @@ def merge(
         for output in beside:
             output.write(partial(write_moments, evidence))
         solution = _solved(evidence, options, machine)
-        provenance = {"version": __version__, **solution.provenance}
-        projector.write(lambda path: write_artifact(path, solution.projectors, provenance))
+        projector.write(partial(_write_projector, solution))
         for output in outputs:
             output.publish()
     return _document(files, [str(one.target) for one in outputs], solution, pairs)
@@ -199,6 +198,10 @@ def _solved(evidence: Evidence, options: FitOptions, machine: Machine) -> Soluti
     # One thread per BLAS call, many calls at a time: the same bits for any number of threads.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(machine.threads) as pool:
         return solve(evidence, options, parallel=pool.map)
+
+
+def _write_projector(solution: Solution, path: Path) -> None:
+    write_artifact(path, solution.projectors, {"version": __version__, **solution.provenance})
 
 
 def _pair_figures(pair: Pair, counts: list[int], samples: list[SampledHashes | None]) -> Figures:

@@ -158,7 +158,8 @@ def project(
                 raise non_finite(name, chunk.start + int(bad[0]), source.path)
             # The rows as they were are not needed any more, and would wait with the others.
             write(name, replace(chunk, embeddings=done.y), done.y)
-            usable = _count(outcome, done, part_of)
+            usable = count(outcome, chunk.start, done.status, part_of)
+            outcome.zeroed += int(np.count_nonzero(done.zeroed & usable))
             if register is not None and ids_of is not None:
                 ids = ids_of(chunk.start, len(chunk))
                 _account(outcome, done, usable, ids)
@@ -189,10 +190,7 @@ def _projected(chunk: Chunk, projector: Projector, *, measure: bool) -> _Project
     for start in range(0, len(chunk), PART_ROWS):
         rows = slice(start, start + PART_ROWS)
         x = chunk.embeddings[rows]
-        status[rows] = row_status(x)
-        if len(projector.placeholders):
-            filler = projector.is_placeholder(row_hashes(x), x.dtype) & (status[rows] == Status.USED)
-            status[rows][filler] = Status.PLACEHOLDER
+        status[rows] = status_of(x, projector)
         try:
             _, after = projector.mapped(x, status[rows], out=y[rows])
         except DataError as error:
@@ -205,15 +203,23 @@ def _projected(chunk: Chunk, projector: Projector, *, measure: bool) -> _Project
     return _Projected(chunk, y, status, zeroed, joined)
 
 
-def _count(outcome: Outcome, done: _Projected, part_of: PartOf) -> Mask:
-    """Settle the status of the rows of a chunk, and count them; which of them are usable."""
-    usable: Mask = done.status == Status.USED
-    part, alone = part_of(done.chunk.start, len(done.chunk))
-    done.status[usable] = part[usable]
+def status_of(x: Floats, projector: Projector) -> Statuses:
+    """USED, MISSING, PLACEHOLDER or NON_FINITE for each row of x (n, d): (n,)."""
+    status = row_status(x)
+    if len(projector.placeholders):
+        filler = projector.is_placeholder(row_hashes(x), x.dtype) & (status == Status.USED)
+        status[filler] = Status.PLACEHOLDER
+    return status
+
+
+def count(outcome: Outcome, start: int, status: Statuses, part_of: PartOf) -> Mask:
+    """Settle the status (n,) of consecutive rows, and count them; which of them are usable."""
+    usable: Mask = status == Status.USED
+    part, alone = part_of(start, len(status))
+    status[usable] = part[usable]
     outcome.alone += int(np.count_nonzero(alone & usable))
-    outcome.zeroed += int(np.count_nonzero(done.zeroed & usable))
-    for status, rows in enumerate(np.bincount(done.status, minlength=len(Status))):
-        outcome.by_status[Status(status).label] += int(rows)
+    for one, rows in enumerate(np.bincount(status, minlength=len(Status))):
+        outcome.by_status[Status(one).label] += int(rows)
     return usable
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from clear_cli.embeddings.base import unreadable
 from clear_cli.errors import DataError
 from clear_cli.publish import read_manifest
-from clear_cli.remote import reachable
+from clear_cli.remote import is_remote, reachable
 from clear_cli.report.model import Report
 from clear_cli.workflow.document import SCHEMA_VERSION
 from clear_cli.workflow.reporting import DIAGNOSTICS
@@ -50,7 +50,7 @@ def read_output(path: Path) -> Output:
         DataError: Not there, damaged, of something else, or of another schema version.
     """
     with reachable(path):
-        alone = path.is_file()
+        alone = path.is_file() or not (is_remote(path) or path.exists())
         manifest = None if alone else read_manifest(path)
         return Output(path, _diagnostics(path if alone else path / DIAGNOSTICS), manifest or {})
 

@@ -171,6 +171,7 @@ def non_finite(modality: str, row: int, where: object) -> DataError:
     return DataError(
         f'embeddings of "{modality}" hold NaN or infinity, first in row {row}',
         where=where,
+        flags=["--on-invalid"],
         fix="repair the rows, or --on-invalid keep to leave them out of the fit and pass them through",
     )
 

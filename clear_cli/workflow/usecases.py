@@ -17,8 +17,9 @@ from clear_cli.parallel import background
 from clear_cli.publish import check_target, read_manifest
 from clear_cli.publish_remote import check_remote
 from clear_cli.remote import is_remote
+from clear_cli.workflow.counting import count_rows
 from clear_cli.workflow.document import SCHEMA_VERSION, audited, fitted_document, with_outcomes
-from clear_cli.workflow.fitting import Membership, fit_rows
+from clear_cli.workflow.fitting import Fitted, fit_rows
 from clear_cli.workflow.job import EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
 from clear_cli.workflow.memory import budget, kept_rows
 from clear_cli.workflow.moments_file import moments_publication, write_moments
@@ -60,12 +61,11 @@ def run(
         rows = kept_rows(job.sources, share.kept)
         fitted = fit_rows(rows, alignment, options, job.machine)
         _write_projector(staging, fitted)
-        parts: dict[str, PartOf] = {name: _part_of(fitted.membership, name) for name in job.sources}
         for one in rows.values():
             one.last()
         # Worked out while the embeddings are written, which waits for the disk now and then.
         known = background(lambda: _found(job, fitted, options))
-        outcomes = write_embeddings(job, staging, rows, fitted.projectors, parts, options)
+        outcomes = write_embeddings(job, staging, rows, fitted.projectors, _parts(job, fitted), options)
         return with_outcomes(known(), outcomes, fitted.projectors)
 
     return job.publish(_fit_parameters(options, job), vars(options), work)
@@ -120,10 +120,15 @@ def diagnose(
 
     def work(_: Path | None) -> dict[str, Any]:
         alignment = job.aligned(options.fit_items)
-        job.machine.progress.say(str(budget(job.sources, alignment, job.machine.memory, options)))
-        fitted = fit_rows(job.sources, alignment, options, job.machine)
+        share = budget(job.sources, alignment, job.machine.memory, options)
+        job.machine.progress.say(str(share))
+        rows = kept_rows(job.sources, share.kept)
+        fitted = fit_rows(rows, alignment, options, job.machine)
+        for one in rows.values():
+            one.last()
+        outcomes = count_rows(rows, fitted.projectors, _parts(job, fitted), job.machine, on_invalid=options.on_invalid)
         found = fitted_document(job.sources, fitted, options, overlap_curve=overlap_curve)
-        return audited(found, fitted)
+        return audited(found, outcomes, fitted)
 
     if out is None:
         return job.unpublished(work)
@@ -172,14 +177,16 @@ def _write_projector(staging: Path, solution: Solution) -> None:
     write_artifact(staging / PROJECTOR, solution.projectors, {"version": __version__, **solution.provenance})
 
 
-def _part_of(membership: Membership, name: str) -> PartOf:
-    return lambda start, rows: membership.part(name, start, rows)
+def _parts(job: Job, fitted: Fitted) -> dict[str, PartOf]:
+    return {name: partial(fitted.membership.part, name) for name in job.sources}
 
 
 def _at_least_two(inputs: Sequence[Input]) -> None:
     if len(inputs) < 2:
         raise UsageError(
-            f"redundancy is between modalities, and there is only {len(inputs)}", fix="-m image=PATH -m text=PATH"
+            f"redundancy is between modalities, and there is only {len(inputs)}",
+            fix="-m image=PATH -m text=PATH",
+            flags=["-m"],
         )
 
 

@@ -34,7 +34,8 @@ class Verdict:
         found = {key: shown(names) for key in ("changed", "missing", "additional") if (names := getattr(self, key))}
         if found:
             problem = "the output is not what was published"
-            raise DataError(problem, where=where, fix="run again with --overwrite", **found)
+            first = "move the additional files away, and " if self.additional else ""
+            raise DataError(problem, where=where, fix=f"{first}run again with --overwrite", **found)
 
 
 def verify(out: Path) -> Verdict:
@@ -46,6 +47,8 @@ def verify(out: Path) -> Verdict:
         DataError: There is no manifest of ours, or a file cannot be read.
     """
     with reachable(out):
+        if not is_remote(out) and not out.exists():
+            raise unreadable(FileNotFoundError(), out)
         manifest = read_manifest(out)
         published = None if manifest is None else manifest.get("outputs")
         if not isinstance(published, dict):

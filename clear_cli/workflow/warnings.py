@@ -33,12 +33,12 @@ def audit_warnings(modalities: Mapping[str, Figures], solution: Solution) -> lis
     """What the rows of a fit would lead to, were they written."""
     warnings = []
     for name, one in modalities.items():
-        if solution.projectors[name].identity:
-            continue
-        if _hardly_kept(one.get("variance_kept_sample")):
+        changed = not solution.projectors[name].identity
+        if changed and _hardly_kept(one.get("variance_kept_sample")):
             warnings.append(_variance_warning(name, one["variance_kept_sample"]))
-        if _sampled_unit_norm(name, solution):
+        if changed and _sampled_unit_norm(name, solution):
             warnings.append(_norm_warning(name, "a run with --renorm original hides it"))
+        warnings += [*_alone_warnings(name, one, changed=changed), *_filler_warnings(name, one)]
     scales = scale_ratio([one["row_norm_rms"] for one in modalities.values()])
     if scales and scales > LOUDER:
         warnings.append(_scale_warning(scales))
@@ -52,15 +52,12 @@ def outcome_warnings(
     warnings = []
     for name, one in modalities.items():
         changed = not projectors[name].identity
-        kept, alone = one.get("variance_kept"), one["rows_without_other_modality"]
+        kept = one.get("variance_kept")
         if changed and kept is not None and _hardly_kept(kept):
             warnings.append(_variance_warning(name, kept))
         if changed and projectors[name].renorm == "none" and "histograms" in one and _unit_norm(one):
             warnings.append(_norm_warning(name, "--renorm original hides it"))
-        if changed and alone:
-            warnings.append(
-                f'{alone:,} rows of "{name}" are the only modality of their item, which loses the shared signal'
-            )
+        warnings += _alone_warnings(name, one, changed=changed)
         drift = one.get("drift")
         if drift and drift["rows"] >= DRIFT_ROWS and _drifted(drift):
             warnings.append(
@@ -70,13 +67,23 @@ def outcome_warnings(
             )
         if one["rows_zeroed"]:
             warnings.append(f'{one["rows_zeroed"]:,} rows of "{name}" held only shared signal and are now all zeros')
-        fillers = one["rows_by_status"]["placeholder"]
-        if fillers:
-            warnings.append(f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, but projected')
+        warnings += _filler_warnings(name, one)
     # A scale that was asked for has put them right.
     if scales and scales["before"] and min(scales["before"], scales["after"] or 0.0) > LOUDER:
         warnings.append(_scale_warning(scales["before"]))
     return warnings
+
+
+def _alone_warnings(name: str, one: Figures, *, changed: bool) -> list[str]:
+    alone = one["rows_without_other_modality"]
+    told = f'{alone:,} rows of "{name}" are the only modality of their item, which loses the shared signal'
+    return [told] if changed and alone else []
+
+
+def _filler_warnings(name: str, one: Figures) -> list[str]:
+    fillers = one["rows_by_status"]["placeholder"]
+    told = f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, but projected'
+    return [told] if fillers else []
 
 
 def _hardly_kept(kept: float | None) -> bool:

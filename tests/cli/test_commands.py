@@ -112,6 +112,36 @@ class TestRun:
         assert call("run", *modalities(files), "--out", tmp_path / "out", "--rank", "2", "--overwrite")[0] == 0
         assert json.loads((tmp_path / "out/manifest.json").read_text())["parameters"]["rank"]["image"] == "2"
 
+    def test_files_that_no_run_wrote_are_never_replaced(self, call: Run, files: Any, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        assert call("run", *modalities(files), "--out", out, "--rank", "3")[0] == 0
+        (out / "embeddings/mm_adj_10.pt").write_text("a graph")
+        (out / "latest").symlink_to("nowhere")
+        for more in (["--rank", "2"], ["--rank", "2", "--dry-run"], ["--rank", "3"]):
+            code, _, err = call("run", *modalities(files), "--out", out, *more, "--overwrite")
+            assert (code, err.splitlines()[-4:]) == (
+                4,
+                [
+                    "error: the output holds files that no run has written",
+                    f"  in: {out}",
+                    "  files: embeddings/mm_adj_10.pt, latest",
+                    "  fix: move them away, or choose another --out",
+                ],
+            )
+        assert (out / "embeddings/mm_adj_10.pt").read_text() == "a graph"
+        (out / "embeddings/mm_adj_10.pt").unlink()
+        (out / "latest").unlink()
+        (out / "report.html").write_text("changed by hand")
+        assert call("run", *modalities(files), "--out", out, "--rank", "2", "--overwrite")[0] == 0
+
+    def test_of_many_such_files_ten_are_named(self, call: Run, files: Any, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        assert call("fit", *modalities(files), "--out", out)[0] == 0
+        for i in range(12):
+            (out / f"{i:02d}.txt").touch()
+        code, _, err = call("fit", *modalities(files), "--out", out, "--rank", "2", "--overwrite")
+        assert (code, "08.txt, 09.txt and 2 more\n" in err) == (4, True)
+
     def test_a_changed_input_is_not_up_to_date(
         self, call: Run, files: Any, tmp_path: Path, catalogue: Catalogue
     ) -> None:
@@ -301,7 +331,9 @@ class TestApply:
     def test_an_unknown_modality_is_refused(self, call: Run, fitted: Path, files: Any, tmp_path: Path) -> None:
         code, _, err = call("apply", fitted, "-m", f"video={files[0]}", "--out", tmp_path / "x")
         assert code == 2
-        assert err == 'error: the projector has no modality "video"\n  modalities: image, text\n'
+        told = 'error: the projector has no modality "video"\n  modalities: image, text\n  fix: '
+        assert err.startswith(told)
+        assert call("apply", fitted, "-m", f"txt={files[1]}", "--out", "x")[2].endswith("  fix: -m text=...\n")
 
     def test_no_projector(self, call: Run, files: Any, tmp_path: Path) -> None:
         code, _, err = call("apply", tmp_path / "none", "-m", f"image={files[0]}", "--out", tmp_path / "x")
@@ -354,6 +386,12 @@ class TestUsage:
         assert code == 2
         commands = ", ".join(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
         assert err == f'error: no command "rnu"\n  commands: {commands}\n  fix: clear-cli run\n'
+
+    def test_help_cuts_nothing(self, call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "60")
+        code, text, _ = call("--help")
+        assert (code, "..." in text.partition("Commands:")[2]) == (0, False)
+        assert "write no embeddings." in " ".join(text.split())
 
     def test_an_unknown_option(self, call: Run) -> None:
         assert call("run", "--rnk", "3") == (2, "", 'error: no option "--rnk"\n  in: clear-cli run\n  fix: --rank\n')
@@ -523,7 +561,7 @@ class TestBadInput:
         )
         assert code == 3
         assert 'error: column "embeding" not found\n' in err
-        assert "  fix: --embedding-column image=embedding\n" in err
+        assert "  fix: --embedding-column image=embedding, or ::embedding behind the path\n" in err
 
     def test_float16_that_overflows_on_the_way_back(self, call: Run, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)

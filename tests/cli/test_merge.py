@@ -340,3 +340,29 @@ class TestRefusals:
             "  in: day1.moments\n"
             "  fix: clear-cli fit with --directions correlation or --removal oblique, and --moments-out\n",
         )
+
+
+def test_a_folder_is_no_file(call: Run, day: Day) -> None:
+    one, other = day("one", slice(0, 200)), day("two", slice(200, 400))
+    message = 'error: "{0}/" is a folder, and this is one file\n  in: {1}\n  fix: {1} {0}/{2}\n'
+    told = message.format("merged", "--out", "projector.safetensors")
+    assert call("merge", one, other, "--out", "merged/") == (2, "", told)
+    told = message.format("all", "--moments-out", "fit.moments")
+    assert call("merge", one, other, "--out", "p.safetensors", "--moments-out", "all/") == (2, "", told)
+    Path("clear.toml").write_text("out = 'merged/'\n")
+    code, _, err = call("merge", one, other, "--config", "clear.toml")
+    assert (code, err.splitlines()[:2]) == (
+        2,
+        ['error: "merged/" is a folder, and this is one file', "  in: clear.toml, key out"],
+    )
+    assert not Path("merged").exists()
+    assert call("merge", one, other, "--out", "merged/projector.safetensors", "-q")[0] == 0
+
+
+def test_a_file_where_a_folder_should_be(call: Run, day: Day) -> None:
+    one, other = day("one", slice(0, 200)), day("two", slice(200, 400))
+    Path("notes").touch()
+    for option, more in (("--out", []), ("--moments-out", ["--out", "p.safetensors"])):
+        code, _, err = call("merge", one, other, option, "notes/file.moments", *more, "-q")
+        told = f"error: not a directory\n  in: notes/file.moments\n  fix: choose another {option}\n"
+        assert (code, err) == (4, told)

@@ -29,6 +29,9 @@ def here(tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, 
     write_parquet(Path("image.parquet"), catalogue.ids, catalogue.image)
     write_parquet(Path("text.parquet"), catalogue.ids, catalogue.text)
     write_npy(Path("numbers.npy"), np.arange(5))
+    write_npy(Path("matrix.npy"), np.ones((5, 3)))
+    with h5py.File("several.h5", "w") as file:
+        file["emb"], file["words"], file["item_id"] = np.ones((5, 3)), np.arange(5), np.arange(5)
     Path("empty.npy").touch()
     Path("both.itememb").write_text("item_id:token\timg:float_seq\ttxt:float_seq\na\t1 2\t3 4\nb\t1 2\t3 4\n")
     write_items("integers.h5", [np.arange(4)] * 3)
@@ -64,8 +67,51 @@ def here(tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, 
         (
             ["check", "fitted", "--gate", "audio.rank>=1"],
             2,
-            'gate "audio.rank>=1" is about nothing here\n  in: --gate\n  known: image, text',
+            'gate "audio.rank>=1" is about nothing here\n  in: --gate\n  known: image, text\n'
+            "  fix: --gate 'image.rank>=1'",
         ),
+        (
+            ["run", "-m", "image=matrix.npy", "-m", "text=matrix.npy", "--ids", "image=matrix.npy"],
+            3,
+            "item ids of shape (5, 3) and type float64 are not supported\n  in: matrix.npy\n"
+            "  supported: one dimension of strings or integers\n  fix: the file of the ids: this one holds embeddings",
+        ),
+        (
+            ["run", *TWO[:2], "-m", "text=several.h5::wrods"],
+            3,
+            'dataset "wrods" not found\n  in: several.h5\n  datasets: emb, item_id, words\n'
+            "  fix: --embedding-column text=emb, or ::emb behind the path",
+        ),
+        (
+            ["run", *TWO[:2], "-m", "text=txt.parquet"],
+            3,
+            "cannot read the file: no such file or directory\n  in: txt.parquet\n  near: text.parquet\n"
+            "  fix: text.parquet",
+        ),
+        (
+            ["run", *TWO[:2], "-m", "text=fited/text.parquet"],
+            3,
+            "cannot read the file: no such file or directory\n  in: fited/text.parquet\n  missing: fited\n"
+            "  near: fitted\n  fix: fitted",
+        ),
+        (
+            ["run", *TWO, "-m", "text=more.parquet"],
+            2,
+            'modality "text" is given twice\n  in: -m\n'
+            "  fix: -m text2=more.parquet for a modality of its own, or one folder with all parts of one",
+        ),
+        (
+            ["apply", "fitted", "-m", "text=image.parquet"],
+            3,
+            'the projector of "text" has 16 dimensions, the embeddings have 24\n  in: image.parquet\n'
+            "  projectors: image has 24, text has 16\n  fix: apply it to embeddings of the same encoder, or fit again",
+        ),
+        (
+            ["fit", *TWO, "--dry-run", "--out", "out"],
+            2,
+            'no option "--dry-run"\n  in: clear-cli fit\n  option of: run\n  fix: without it, or clear-cli run',
+        ),
+        (["run", *TWO, "--threads", "two"], 2, '"two" is not an integer\n  in: --threads\n  fix: --threads 4'),
         (["inspect", "empty.npy"], 3, f"the file is empty\n  in: empty.npy\n  supported: {SUPPORTED}"),
         (
             ["inspect", "integers.h5", *ITEMS],

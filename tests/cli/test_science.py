@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from clear_cli.errors import UsageError
+from clear_cli.gates import METRICS, Gate, judge, refuse_unknowable
 from tests.conftest import Catalogue, Run, planted, read_parquet, write_npy, write_parquet
 
 
@@ -49,6 +51,40 @@ def test_an_audit_finds_what_a_run_finds(call: Run, inputs: list[str], tmp_path:
     audit = json.loads(call("diagnose", *inputs, "--json")[1])
     run = json.loads(call("run", *inputs, "--out", tmp_path / "out", "--json")[1])
     assert audit["pairs"] == run["pairs"]
+
+
+def test_an_audit_counts_rows_as_a_run_does(call: Run, catalogue: Catalogue, tmp_path: Path) -> None:
+    image, text = catalogue.image.copy(), catalogue.text.copy()
+    image[20:50], image[60], text[:7], text[390] = image[20], 0, 0, np.nan
+    strangers = [f"new-{i}" for i in range(5)]
+    inputs = [
+        f"-mimage={write_parquet(tmp_path / 'image.parquet', catalogue.ids, image)}",
+        f"-mtext={write_parquet(tmp_path / 'text.parquet', catalogue.ids[10:] + strangers, text[:395])}",
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(catalogue.ids[:300]))
+    for more in ([], ["--fit-items", tmp_path / "list.txt"]):
+        options = [*inputs, "--on-invalid", "keep", "--json", *more]
+        audit = json.loads(call("diagnose", *options, "--gate", "rows_placeholder<=30")[1])
+        run = json.loads(call("run", *options, "--out", tmp_path / f"out{len(more)}")[1])
+        for name in ("image", "text"):
+            for key in ("rows_by_status", "rows_without_other_modality"):
+                assert audit["modalities"][name][key] == run["modalities"][name][key]
+        assert audit["modalities"]["image"]["rows_by_status"]["placeholder"] == 30
+        assert audit["modalities"]["text"]["rows_by_status"]["missing"] == 7
+        assert audit["warnings"] == run["warnings"]
+        assert '30 rows of "image" are placeholders: left out of the fit, but projected' in audit["warnings"]
+
+
+def test_an_audit_stops_at_rows_that_are_not_finite_and_in_no_other_modality(
+    call: Run, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    text = catalogue.text.copy()
+    text[399] = np.inf
+    image = write_parquet(tmp_path / "image.parquet", catalogue.ids[:390], catalogue.image[:390])
+    path = write_parquet(tmp_path / "text.parquet", catalogue.ids, text)
+    code, _, err = call("diagnose", f"-mimage={image}", f"-mtext={path}")
+    assert code == 3
+    assert 'embeddings of "text" hold NaN or infinity, first in row 399' in err
 
 
 def test_independent_modalities_come_out_as_they_went_in(call: Run, tmp_path: Path) -> None:
@@ -178,6 +214,81 @@ def test_gates_are_judged_after_the_output_is_there(call: Run, inputs: list[str]
     assert call("check", out, "--gate", bad)[0] == 5
     assert call("check", out / "diagnostics.json", "--gate", "rv<=1", "--json")[0] == 0
     assert call("run", *inputs, "--out", out, "--gate", bad)[0] == 5, "up to date, and no better"
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "gate", "message"),
+    [
+        ("run", [], "drift_mean_shift<=1", '"drift_mean_shift" is not computed by run'),
+        ("run", ["--no-report"], "rv<=1", '"rv" is not computed with --no-report'),
+        ("run", ["--no-report", "--rank", "1"], "significant_rank>0", '"significant_rank" is not computed with'),
+        ("run", [], "text+image.rv<=50%", 'gate "text+image.rv<=50%" is about nothing here'),
+        ("diagnose", [], "variance_kept>=0.5", '"variance_kept" is not computed by diagnose'),
+        ("diagnose", [], "tex.rank>=1", 'gate "tex.rank>=1" is about nothing here'),
+        ("apply", ["nowhere"], "leftover_heldout<=1", '"leftover_heldout" is not computed by apply'),
+    ],
+)
+def test_a_gate_that_cannot_be_judged_is_refused_before_anything_is_read(
+    call: Run, tmp_path: Path, command: str, options: list[str], gate: str, message: str
+) -> None:
+    inputs = [f"-m{name}={tmp_path}/absent.npy" for name in ("image", "text")]
+    code, _, err = call(command, *options, *inputs, "--out", tmp_path / "out", "--gate", gate)
+    assert (code, err.partition("\n")[0].startswith(f"error: {message}")) == (2, True), err
+    assert "\n  in: --gate\n" in err
+
+
+def test_what_to_do_about_a_gate_that_cannot_be_judged(call: Run, tmp_path: Path) -> None:
+    def fix(*arguments: object) -> str:
+        code, _, err = call(*arguments, "-mimage=absent.npy", "-mtext=absent.npy", "--out", tmp_path / "out")
+        assert code == 2
+        return err.splitlines()[-1].removeprefix("  fix: ")
+
+    assert fix("run", "--gate", "text+image.rv<=50%") == "--gate 'image+text.rv<=0.5'"
+    assert fix("run", "--gate", "drift_mean_shift<=1") == "clear-cli apply, or one of these"
+    assert fix("run", "--no-report", "--gate", "scale_ratio<=1") == "--report, or one of these"
+
+
+def test_a_gate_on_pairs_of_one_modality(call: Run, tmp_path: Path) -> None:
+    one = ["nowhere", "-mtext=absent.npy", "--out", tmp_path / "out"]
+    code, _, err = call("apply", *one, "--gate", "leftover_new_items<=1")
+    assert (code, err) == (
+        2,
+        'error: gate "leftover_new_items<=1" is about nothing here\n  in: --gate\n  known: one modality, and no pair\n'
+        "  fix: another --gate\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("run", {}),
+        ("run", {"report": False}),
+        ("run", {"report": False, "tested": False}),
+        ("diagnose", {}),
+        ("apply", {}),
+        ("apply", {"report": False}),
+    ],
+)
+def test_what_may_be_gated_is_what_is_computed(
+    call: Run, inputs: list[str], tmp_path: Path, command: str, options: dict[str, bool]
+) -> None:
+    assert call("fit", *inputs, "--out", tmp_path / "fitted")[0] == 0
+    flags = ([] if options.get("report", True) else ["--no-report"]) + (
+        [] if options.get("tested", True) else ["--rank", "2"]
+    )
+    arguments = [command, *([tmp_path / "fitted"] if command == "apply" else []), *inputs, *flags]
+    found = json.loads(call(*arguments, "--out", tmp_path / "out", "--json")[1])
+    found |= {"scale_ratio": json.loads((tmp_path / "out/diagnostics.json").read_text()).get("scale_ratio")}
+    computed = {one for one in METRICS if all(v.value is not None for v in judge([Gate.parse(f"{one}>=0")], found))}
+
+    def offered(metric: str) -> bool:
+        try:
+            refuse_unknowable([Gate.parse(f"{metric}>=0")], command, ["image", "text"], **options)
+        except UsageError:
+            return False
+        return True
+
+    assert computed == {one for one in METRICS if offered(one)}
 
 
 def test_a_gate_that_is_none_is_refused_before_the_work(call: Run, inputs: list[str], tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def test_one_that_was_touched(call: Run, out: Path, touch: Callable[[Path], Any]
     touch(out)
     code, text, err = call("verify", out, "--json")
     listed = "".join(f"  {key}: {', '.join(names)}\n" for key, names in found.items())
-    assert (code, err) == (3, f"error: the output is not what was published\n  in: {out}\n{listed}{FIX}")
+    fix = f"  fix: move the additional files away, and {FIX.removeprefix('  fix: ')}" if "additional" in found else FIX
+    assert (code, err) == (3, f"error: the output is not what was published\n  in: {out}\n{listed}{fix}")
     assert {key: names for key in ("changed", "missing", "additional") if (names := json.loads(text)[key])} == found
 
 
@@ -94,3 +95,28 @@ def test_what_is_no_output(call: Run, tmp_path: Path, manifest: str | None) -> N
         f"error: no manifest.json of ours here\n  in: {tmp_path}\n"
         "  fix: give an output directory of run, fit, diagnose or apply\n",
     )
+
+
+def test_what_is_not_there_is_said_to_be_absent(call: Run, tmp_path: Path, out: Path) -> None:
+    code, _, err = call("verify", tmp_path / "outt")
+    message = "cannot read the file: no such file or directory"
+    assert (code, err) == (3, f"error: {message}\n  in: {tmp_path}/outt\n  near: {out}\n  fix: {out}\n")
+    code, _, err = call("check", tmp_path / "outt", "--gate", "rv<=1")
+    assert (code, err.startswith(f"error: {message}\n  in: {tmp_path}/outt\n")) == (3, True)
+
+
+def test_commands_that_look_may_be_quiet_and_heed_only_variables_of_how_they_speak(
+    call: Run, out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (["verify", out], ["report", out], ["compare", out, out], ["inspect", out], ["check", out]):
+        more = ["--gate", "rank>=0"] if command[0] == "check" else []
+        monkeypatch.setenv("CLEAR_JSON", "false")
+        code, text, err = call(*command, *more, "-q")
+        assert (code, text.startswith("{"), err) == (0, False, "")
+        (tmp_path / "report.html").unlink(missing_ok=True)
+        for name, value in {"JSON": "true", "OUT": "elsewhere.md", "EMBEDDING_COLUMN": "image=x"}.items():
+            monkeypatch.setenv(f"CLEAR_{name}", value)
+        code, text, err = call(*command, *more)
+        assert (code, json.loads(text)["command"], err) == (0, command[0], "")
+    assert not (tmp_path / "elsewhere.md").exists()

@@ -68,8 +68,9 @@ def test_what_cannot_be_read_is_refused(read: Reader, tmp_path: Path, text: str,
 def test_what_is_not_there_is_refused(read: Reader, tmp_path: Path) -> None:
     message = "error: cannot read the file: no such file or directory"
     (tmp_path / "empty").mkdir()
-    for folder in (tmp_path / "nowhere", tmp_path / "empty"):
-        assert read(folder) == (3, "", f"{message}\n  in: {folder}/diagnostics.json\n  fix: {GIVE}\n")
+    for place in (tmp_path / "nowhere", tmp_path / "empty/diagnostics.json"):
+        folder = place.parent if place.suffix else place
+        assert read(folder) == (3, "", f"{message}\n  in: {place}\n  fix: {GIVE}\n")
 
 
 def test_damage_deep_inside_is_refused_in_one_error(call: Run, outputs: Outputs, tmp_path: Path) -> None:

@@ -111,10 +111,23 @@ class TestPublication:
 
     @pytest.mark.usefixtures("either_way")
     def test_an_overwrite_replaces_the_whole_directory(self, out: Path) -> None:
-        release(out, "old")
-        (out / "notes.txt").write_text("added later")
+        release(out, "old", meanwhile=lambda staging: (staging / "items.parquet").touch())
         release(out, "new", overwrite=True)
         assert state(out) == "new"
+        assert leftovers(out) == []
+
+    def test_an_overwrite_leaves_files_of_others_alone(self, out: Path) -> None:
+        release(out, "old")
+        (out / "notes.txt").write_text("added later")
+        (out / "embeddings/cache").mkdir()
+        (out / "embeddings/cache/of.others").touch()
+        with pytest.raises(OutputError) as error:
+            release(out, "new", overwrite=True)
+        assert str(error.value) == (
+            f"the output holds files that no run has written\n  in: {out}\n"
+            "  files: embeddings/cache/of.others, notes.txt\n  fix: move them away, or choose another --out"
+        )
+        assert (out / "notes.txt").read_text() == "added later"
         assert leftovers(out) == []
 
     def test_a_file_system_without_exchange_is_found_out_by_trying(

@@ -205,7 +205,7 @@ class TestChoosing:
         make(path)
         assert message(path, embedding_column="embeding") == (
             f'dataset "embeding" not found\n  in: {path}\n  datasets: embeddings, item_id\n'
-            "  fix: --embedding-column image=embeddings"
+            "  fix: --embedding-column image=embeddings, or ::embeddings behind the path"
         )
         assert message(path, id_column="item_ids") == (
             f'dataset "item_ids" not found\n  in: {path}\n  datasets: embeddings, item_id\n'
@@ -382,13 +382,16 @@ class TestRefusals:
         assert message(path).startswith(f'dataset "{name}" is external: its values lie in other files')
 
 
+AGAIN = "\n  fix: copy or write the file again: it is cut short, or damaged"
+
+
 class TestDamage:
     def test_what_is_not_hdf5(self, path: Path) -> None:
         path.write_bytes(b"item_id,embedding\n")
-        assert message(path) == f"not a readable HDF5 file: file signature not found\n  in: {path}"
+        assert message(path) == f"not a readable HDF5 file: file signature not found\n  in: {path}{AGAIN}"
 
     def test_no_file(self, path: Path) -> None:
-        assert message(path) == f"not a readable HDF5 file: no such file or directory\n  in: {path}"
+        assert message(path) == f"cannot read the file: no such file or directory\n  in: {path}"
 
     def test_a_truncated_file(self, path: Path) -> None:
         make(path)

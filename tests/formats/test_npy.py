@@ -228,7 +228,8 @@ class TestRefusals:
         path.write_bytes((path.read_bytes() + b"x")[: change - 1 or None])
         assert message(path) == (
             f"the file is not as long as its header says\n  in: {path}\n"
-            f"  header: shape (50, 8), type float32: 1,600 bytes\n  file: {1600 + change:,} bytes after the header"
+            f"  header: shape (50, 8), type float32: 1,600 bytes\n  file: {1600 + change:,} bytes after the header\n"
+            "  fix: copy or write the file again: it is cut short, or damaged"
         )
 
     @pytest.mark.parametrize(
@@ -342,7 +343,10 @@ class TestTextIds:
 
     def test_what_is_not_utf8(self, path: Path, id_file: Path) -> None:
         id_file.write_bytes(b"a\n\xff\n")
-        assert message(path, X[:2], id_file) == f"the id file is not valid UTF-8\n  in: {id_file}"
+        assert message(path, X[:2], id_file) == (
+            f"the id file is not valid UTF-8\n  in: {id_file}\n"
+            "  fix: a text file with one id per line, or an NPY array of one dimension"
+        )
 
     def test_no_file(self, path: Path, id_file: Path) -> None:
         assert message(path, X, id_file) == f"cannot read the file: no such file or directory\n  in: {id_file}"

@@ -229,7 +229,7 @@ def test_an_unknown_column_is_an_error_that_suggests_the_nearest(tmp_path: Path,
         f'column "{pattern}" not found\n'
         f"  in: {path}\n"
         "  columns: item_id, vectors, emb_*\n"
-        f"  fix: --embedding-column image={nearest}"
+        f"  fix: --embedding-column image={nearest}, or ::{nearest} behind the path"
     )
 
 
@@ -409,7 +409,7 @@ def test_fewer_rows_than_the_footer_says_are_an_error(tmp_path: Path, monkeypatc
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *a, **k: (batch[:-1] for batch in whole(*a, **k)))
     first = f"  in: {source.path}, row group 0\n  reason: 9 rows, and the footer says 10"
     for action in (lambda: list(source.chunks()), lambda: list(source.ids())):
-        assert error_of(action).endswith(first)
+        assert first in error_of(action)
 
 
 def test_fewer_rows_of_another_column_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ def test_a_part_without_the_column_is_an_error(tmp_path: Path) -> None:
         'column "emb" not found\n'
         f"  in: {tmp_path}/b.parquet\n"
         "  columns: item_id, embeddings\n"
-        "  fix: --embedding-column image=embeddings"
+        "  fix: --embedding-column image=embeddings, or ::embeddings behind the path"
     )
 
 

@@ -99,8 +99,9 @@ def test_one_modality_has_no_redundancy(sides: dict[str, Floats], count: int) ->
 
 def test_an_unknown_modality_cannot_be_projected(sides: dict[str, Floats]) -> None:
     with pytest.raises(UsageError) as error:
-        clear_cli.apply(clear_cli.fit(sides), {"audio": sides[IMAGE]})
-    assert str(error.value) == 'the projector has no modality "audio"\n  modalities: image, text'
+        clear_cli.apply(clear_cli.fit(sides), {"txet": sides[IMAGE]})
+    told = 'the projector has no modality "txet"\n  modalities: image, text\n  fix: -m text=...'
+    assert str(error.value) == told
 
 
 @pytest.mark.parametrize("option", ["rank", "strength"])
