@@ -10,7 +10,7 @@ from clear_cli.errors import UsageError
 from clear_cli.publish_file import FilePublication
 from clear_cli.remote import is_remote
 from clear_cli.report.comparison import Comparison
-from clear_cli.workflow.published import damaged, read_output
+from clear_cli.workflow.published import FLAWS, damaged, read_output
 from clear_cli.workflow.reporting import PAGE
 
 MARKDOWN_ENDINGS, PAGE_ENDINGS = {".md", ".markdown"}, {".html", ".htm"}
@@ -40,7 +40,7 @@ def report(folder: Path, out: Path | None = None, *, item_ids: bool = True, over
     found = read_output(folder).report(item_ids=item_ids)
     try:
         text = encoded((markdown if _is_markdown(target) else html)(found))
-    except (TypeError, ValueError, IndexError) as error:
+    except FLAWS as error:
         raise damaged(folder) from error
     _write(staging, text)
     return target
