@@ -62,7 +62,7 @@ def compare(outputs: Sequence[Path], out: Path | None = None, *, overwrite: bool
     if len(outputs) < 2:
         raise UsageError("there is nothing to compare with", where=outputs[0], fix="clear-cli compare DIR1 DIR2")
     staging = None if out is None else _file(out, outputs, what="the comparison", overwrite=overwrite)
-    compared = Comparison.of([_in_full(path) for path in outputs], [read_output(path).report() for path in outputs])
+    compared = Comparison.of([_as_given(path) for path in outputs], [read_output(path).report() for path in outputs])
     if staging is not None:
         from clear_cli.report.render import comparison_html, comparison_markdown, encoded  # slow to import
 
@@ -83,9 +83,9 @@ def _file(target: Path, outputs: Sequence[Path], *, what: str, overwrite: bool) 
     return staging
 
 
-def _in_full(path: Path) -> str:
-    # As it was given but for "." and "..": a link keeps its own name.
-    return str(path) if is_remote(path) else os.path.abspath(path)  # noqa: PTH100
+def _as_given(path: Path) -> str:
+    # "." and ".." are called by the name of the folder.
+    return str(path) if is_remote(path) or path.name not in {"", ".."} else Path(os.path.abspath(path)).name  # noqa: PTH100
 
 
 def _is_markdown(target: Path) -> bool:
