@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from clear_cli import __version__
 from clear_cli.artifact import read_artifact, write_artifact
 from clear_cli.disk import output_error
 from clear_cli.projector import Projector
-from clear_cli.remote import place
+from clear_cli.remote import place, reachable
+from clear_cli.workflow.published import read_diagnostics
 from clear_cli.workflow.reporting import DIAGNOSTICS
 
 PathLike = str | Path
@@ -51,9 +51,8 @@ def load(path: PathLike) -> Fit:
     Raises:
         DataError: Not there, not ours, damaged, or of a later format.
     """
-    projectors = read_artifact(place(path)).projectors
-    try:
-        diagnostics = json.loads((place(path) / DIAGNOSTICS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        diagnostics = {}  # a projector alone has none
-    return Fit(projectors, diagnostics)
+    where = place(path)
+    projectors = read_artifact(where).projectors
+    with reachable(where):
+        beside = (where / DIAGNOSTICS).is_file()
+    return Fit(projectors, read_diagnostics(where / DIAGNOSTICS) if beside else {})  # a projector alone has none

@@ -43,6 +43,7 @@ class Status(IntEnum):
     MISSING = 3
     PLACEHOLDER = 4
     NON_FINITE = 5
+    NEW = 6
 
     @property
     def label(self) -> str:

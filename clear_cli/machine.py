@@ -17,8 +17,8 @@ from clear_cli.errors import UsageError
 class Progress(Protocol):
     """Where a use-case says how far it is."""
 
-    def say(self, text: str) -> None:
-        """Tell something that is worth a line in a log."""
+    def say(self, text: str, *, detail: bool = False) -> None:
+        """Tell something that is worth a line in a log, or of one with every detail."""
         ...
 
     def stage(self, name: str, rows: int) -> AbstractContextManager[Callable[[int], None]]:
@@ -29,7 +29,7 @@ class Progress(Protocol):
 class Silent:
     """Progress that nobody watches."""
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, detail: bool = False) -> None:
         """Say nothing."""
 
     @contextmanager

@@ -51,9 +51,9 @@ class Console:
         for warning in warnings:
             print_error(f"warning: {warning}")
 
-    def say(self, text: str) -> None:
-        """Print a line of the log."""
-        if not self.quiet:
+    def say(self, text: str, *, detail: bool = False) -> None:
+        """Print a line of the log; a detail only to who wants to know each step."""
+        if self.verbose or not (self.quiet or detail):
             print_error(text)
 
     @contextmanager

@@ -13,7 +13,14 @@ def published_text(value: Mapping[str, Any]) -> str:
         lines.append("up to date: same inputs, parameters and version")
     if value["pairs"]:
         lines += columns(
-            ["shared by", "items", "leftover (chance)", "top canonical r", "RV", "neighbour overlap (chance)"],
+            [
+                "shared by",
+                "items",
+                "leftover (chance)",
+                "top canonical r",
+                "RV, debiased",
+                "neighbour overlap (chance)",
+            ],
             [_pair_row(pair) for pair in value["pairs"]],
         )
         lines.append("")
@@ -33,7 +40,7 @@ def _pair_row(pair: Mapping[str, Any]) -> list[str]:
     return [
         *cells,
         _change(sample["canonical_correlation_top"]),
-        _change(sample["rv"]),
+        _change(sample["cka_debiased"]),
         f"{_change(overlap)} ({_figure(overlap['chance'])})",
     ]
 
@@ -110,8 +117,8 @@ def plan_text(value: Mapping[str, Any]) -> str:
     lines += [f"{' + '.join(pair['modalities'])}: {pair['shared_items']:,} items in both" for pair in value["pairs"]]
     if value["output_exists"]:
         lines.append("the output exists: the same run again is up to date, another one needs --overwrite")
-    granted, needed, kept = (value["memory"][key] / 2**20 for key in ("granted", "needed", "kept"))
-    lines.append(f"memory: {granted:,.0f} MiB granted, about {needed:,.0f} MiB needed, {kept:,.0f} MiB to keep rows in")
+    granted, needed, kept = (f"{value['memory'][key] / 2**20:,.0f} MiB" for key in ("granted", "needed", "kept"))
+    lines.append(f"memory: {granted} granted, about {needed} needed, {kept} to keep rows in")
     return "\n".join([*lines, "would write:", *(f"  {path}" for path in value["outputs"])])
 
 

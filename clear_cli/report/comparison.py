@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import PurePath
 from typing import Any
 
@@ -72,7 +73,7 @@ class Comparison:
     """Runs side by side.
 
     Attributes:
-        runs: What they are called here: as short as tells them apart.
+        runs: What they are called here.
         about: What was done, and whether to ship it.
         parameters: Those in which they differ; the version is one.
         pairs: Of each pair of modalities that two runs have.
@@ -92,13 +93,13 @@ class Comparison:
         """From what each output says of itself.
 
         Args:
-            paths: Where they are, in full.
+            paths: Where they are, as it was given.
             reports: What they say.
 
         Raises:
             DataError: No modality is in two of them.
         """
-        runs = _short(paths)
+        runs = _named(paths)
         names = list(dict.fromkeys(name for report in reports for name in report.names))
         if not any(sum(name in report.names for report in reports) > 1 for name in names):
             held = (f"{run}: {', '.join(report.names)}" for run, report in zip(runs, reports, strict=True))
@@ -138,14 +139,16 @@ def _figures(lines: Iterable[Line]) -> dict[str, Any]:
     return {one.name: {"values": list(map(plain, one.values)), "differs": one.differs} for one in lines}
 
 
-def _short(paths: Sequence[str]) -> Names:
-    """The last part of each path, and as much of what is before it as tells them apart."""
-    parts = [PurePath(path).parts or (path,) for path in paths]
-    for depth in range(1, max(map(len, parts)) + 1):
-        short = tuple("/".join(one[-depth:]) for one in parts)
-        if len(set(short)) == len(set(paths)):
-            return short
-    return tuple(paths)
+def _named(paths: Sequence[str]) -> Names:
+    """Paths as they were given; of absolute ones, without the folders that all have in common."""
+    parts = [PurePath(path).parts for path in paths]
+    folders = zip(*(one[:-1] for one in parts), strict=False)
+    common = len(list(takewhile(lambda same: len(set(same)) == 1, folders))) if all(map(_absolute, paths)) else 0
+    return tuple("/".join(one[common:]) if common else path for path, one in zip(paths, parts, strict=True))
+
+
+def _absolute(path: str) -> bool:
+    return PurePath(path).is_absolute() or "://" in path
 
 
 def _line(name: str, label: str, values: Iterable[Any], write: Callable[[Any], str], *, share: bool = False) -> Line:
@@ -180,15 +183,17 @@ def _pair_lines(names: Names, reports: Sequence[Report]) -> Iterator[Line]:
         return each(lambda pair: None if pair.sample is None else of(pair.sample))
 
     yield _line("complete_items", "Items in both", each(lambda pair: pair.items), count)
-    yield _line(
-        "leftover_heldout", "Shared signal left, held out", each(lambda pair: pair.leftover), _spread, share=True
-    )
+    yield _line("leftover_heldout", "Leftover, held out", each(lambda pair: pair.leftover), _spread, share=True)
     left_by_chance = each(lambda pair: pair.leftover and pair.leftover.chance)
-    yield _line("leftover_chance", "Left by chance", left_by_chance, _number)
-    for name, label, new in (("leftover_fit", "Left, fit", False), ("leftover_new_items", "Left, new items", True)):
+    yield _line("leftover_chance", "Leftover by chance", left_by_chance, _number)
+    for name, label, new in (
+        ("leftover_fit", "Leftover, fit", False),
+        ("leftover_new_items", "Leftover, new items", True),
+    ):
         values = [one and one.leftover_fit if one is None or one.new_items == new else None for one in found]
         yield _line(name, label, values, _number)
-    yield _line("rv", "RV coefficient", sampled(lambda one: _change(one.rv)), _arrow)
+    yield _line("cka_debiased", "RV, debiased", sampled(lambda one: _change(one.rv_debiased)), _arrow)
+    yield _line("rv", "RV, plain", sampled(lambda one: _change(one.rv)), _arrow)
     top = sampled(lambda one: _held_out(*(side.top for side in one.held_out)))
     yield _line("canonical_correlation_heldout", "Strongest canonical correlation, held out", top, _arrow)
     for of, by in ((names[1], names[0]), names):
@@ -200,7 +205,7 @@ def _pair_lines(names: Names, reports: Sequence[Report]) -> Iterator[Line]:
             for pair in found
         ]
         yield _line(f"{of}.linear_r2_heldout", f"R² of {of} from {by}, held out", r2, _arrow)
-    yield _line("neighbour_overlap", "Neighbours in common", sampled(lambda one: _change(one.overlap.change)), _arrow)
+    yield _line("neighbour_overlap", "Neighbour overlap", sampled(lambda one: _change(one.overlap.change)), _arrow)
 
 
 def _modality_lines(name: str, reports: Sequence[Report]) -> Iterator[Line]:
@@ -211,7 +216,7 @@ def _modality_lines(name: str, reports: Sequence[Report]) -> Iterator[Line]:
 
     yield _line("rows", "Rows", each(lambda one: one.rows), count)
     yield _line("rank", "Directions removed", each(lambda one: one.rank), count)
-    yield _line("significant_rank", "Directions that stand out", each(lambda one: one.significant), count)
+    yield _line("significant_rank", "Significant directions", each(lambda one: one.significant), count)
     # None is soft, where the modality is there.
     strengths = each(lambda one: "soft" if one.strength is None else one.strength)
     yield _line("strength", "Strength", strengths, lambda one: one if isinstance(one, str) else strength(one))
@@ -223,21 +228,42 @@ def _modality_lines(name: str, reports: Sequence[Report]) -> Iterator[Line]:
 def _notes(runs: Names, reports: Sequence[Report], names: Sequence[str], pairs: Sequence[Names]) -> Iterator[str]:
     for name in names:
         yield from _absent(name, runs, [name in report.names for report in reports])
-        read = [next((one for one in report.inputs if one.modality == name), None) for report in reports]
-        if len({one.digests for one in read if one is not None}) > 1:
-            yield f"The inputs of {name} are not known to be the same: its figures may differ for that, too."
+        yield from _unlike(name, runs, reports)
     for pair in pairs:
         held = [set(pair) <= set(report.names) for report in reports]
         there = [any(set(one.modalities) == set(pair) for one in report.pairs) for report in reports]
         yield from _absent(" + ".join(pair), runs, [a or not b for a, b in zip(there, held, strict=True)])
+    versions = list(dict.fromkeys(report.version for report in reports if report.version))
+    if len(versions) > 1:
+        yield f"Versions {' and '.join(versions)} made these: where figures differ, that may be the reason."
     bare = [run for run, report in zip(runs, reports, strict=True) if not report.command]
     if bare:
         yield f"There is no manifest of {', '.join(bare)}: its inputs and parameters are not known."
 
 
+def _unlike(name: str, runs: Names, reports: Sequence[Report]) -> Iterator[str]:
+    """What to say where runs read a modality from other files."""
+    read = [next((one for one in report.inputs if one.modality == name), None) for report in reports]
+    known = [(run, one) for run, one in zip(runs, read, strict=True) if one is not None]
+    alike: dict[Names, list[str]] = {}
+    for run, one in known:
+        alike.setdefault(one.digests, []).append(run)
+    if len(alike) < 2:
+        return
+    # Tags of a store say nothing of contents that were read elsewhere.
+    sure = all(one.hashed for _, one in known)
+    groups = " and by ".join(", ".join(one) for one in alike.values())
+    yield (
+        f"{name} was read from {'' if sure else 'what may be '}different files by {groups}: where its figures differ, "
+        "the data may be the reason."
+    )
+
+
 def _absent(what: str, runs: Names, there: Sequence[bool]) -> Iterator[str]:
     lacking = [run for run, here in zip(runs, there, strict=True) if not here]
-    if lacking:
+    if lacking and len(runs) - len(lacking) == 1:
+        yield f"{what} is in {runs[there.index(True)]} alone, and not shown."
+    elif lacking:
         yield f"{what} is not in {', '.join(lacking)}."
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from clear_cli.report.modalities import Modality
 from clear_cli.report.pairs import Document, Pair, number_of
 from clear_cli.report.verdict import Recommendation, Verdict, recommendation, verdict
+from clear_cli.report.words import listed
 
 FITTED = ("run", "fit", "diagnose")
 FILES = 5
@@ -26,7 +27,10 @@ class InputFile:
 
 @dataclass(frozen=True)
 class InputOf:
-    """What one modality was read from; of many files, the first few, and the digests of all."""
+    """What one modality was read from; of many files, the first few, and the digests of all.
+
+    Digests are hashes of the contents where it is `hashed`, and what a store says of a file where not.
+    """
 
     modality: str
     container: str
@@ -34,6 +38,7 @@ class InputOf:
     files: tuple[InputFile, ...]
     more: int
     digests: tuple[str, ...]
+    hashed: bool
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Report:
     Attributes:
         command: What was done: run, fit, apply or diagnose; empty where the manifest is missing.
         version: Of this package, when it was done.
+        fitted: The modalities were fitted, and not only projected by an earlier fit.
         pairs: With their verdicts, in the same order.
         parameters: By name, as text.
         versions: Of the libraries.
@@ -51,6 +57,7 @@ class Report:
 
     command: str
     version: str
+    fitted: bool
     recommendation: Recommendation
     verdicts: tuple[Verdict, ...]
     pairs: tuple[Pair, ...]
@@ -65,6 +72,11 @@ class Report:
     def names(self) -> list[str]:
         """The modalities."""
         return [one.name for one in self.modalities]
+
+    @property
+    def title(self) -> str:
+        """What it is about."""
+        return f"{'Redundancy of' if self.fitted else 'New items:'} {listed(self.names)}"
 
     @property
     def partial(self) -> bool:
@@ -98,6 +110,7 @@ class Report:
         return cls(
             command=command,
             version=str((diagnostics.get("tool") or {}).get("version") or ""),
+            fitted=fitted,
             recommendation=recommendation(pairs, modalities, loudness[0], fitted=fitted),
             verdicts=tuple(verdict(pair) for pair in pairs),
             pairs=pairs,
@@ -138,22 +151,31 @@ def _input(name: str, found: Document) -> InputOf:
         ),
         more=max(len(files) - FILES, 0),
         digests=digests,
+        hashed=all("xxh3_128" in one for one in files),
     )
 
 
 def _text(value: Any) -> str:
-    """A parameter as text; one that is the same for all modalities is said once."""
+    """A parameter as text; one that is the same for all modalities, or all directions, is said once."""
     if isinstance(value, Mapping):
         texts = {str(key): _text(one) for key, one in sorted(value.items())}
         if len(set(texts.values())) == 1 and len(texts) > 1:
             return next(iter(texts.values()))
         return ", ".join(f"{key}: {one}" for key, one in texts.items()) or "none"
     if isinstance(value, (list, tuple)):
-        texts_of = [_text(one) for one in value]
-        same = len(set(texts_of)) == 1 and len(texts_of) > 1
-        return f"{texts_of[0]} ({len(texts_of)} times)" if same else ", ".join(texts_of) or "none"
+        return _text_of_many(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
     return "none" if value is None else str(value)
+
+
+def _text_of_many(values: Sequence[Any]) -> str:
+    """Values in a row; of many numbers, as of a soft strength, the least and the most."""
+    texts = [_text(one) for one in values]
+    if len(set(texts)) == 1:
+        return texts[0]
+    if len(values) > FILES and all(isinstance(one, int | float) for one in values):
+        return f"{_text(min(values))} to {_text(max(values))} by direction"
+    return ", ".join(texts) or "none"

@@ -91,11 +91,11 @@ def _curve(pair: Pair, sides: tuple[Modality, ...]) -> Picture:
         "curve",
         (pair, chosen),
         "Other ranks and strengths",
-        f"Shared signal left in the fit of {pair.title}, and variance kept, by rank and strength. The chosen rank "
-        f"{rank} leaves {percent(pair.leftover_fit)} and keeps {percent(kept)} of the variance of what loses most.",
+        f"Leftover of {pair.title} in the fit, and variance kept, by rank and strength. The chosen rank {rank} "
+        f"has a leftover of {percent(pair.leftover_fit)} and keeps {percent(kept)} of the variance of what loses most.",
         (("after", "strength " + ", ".join(map(strength, strengths))), ("mark", "chosen")),
         _curve_table(pair, strengths),
-        "The stronger, the darker. Variance kept is that of the modality that loses most.",
+        "Leftover in the fit. The stronger, the darker. Variance kept is that of the modality that loses most.",
     )
 
 
@@ -106,7 +106,7 @@ def _curve_table(pair: Pair, strengths: list[float]) -> Table:
         points = [by.get((rank, one)) for one in strengths]
         kept = points[-1].kept if points[-1] is not None else (None, None)
         rows.append((str(rank), *(percent(one.leftover if one else None) for one in points), *map(percent, kept)))
-    left, full = [f"left at {strength(one)}" for one in strengths], strength(strengths[-1])
+    left, full = [f"leftover at {strength(one)}" for one in strengths], strength(strengths[-1])
     header = ("rank", *left, *(f"{name} kept" for name in pair.modalities))
     return Table(header, tuple(rows), f"Variance kept is at strength {full}.")
 
@@ -123,9 +123,9 @@ def _scatter(shown: list[tuple[str, Points, Points]]) -> Picture:
         "scatter",
         (tuple(shown),),
         "Items in the shared directions",
-        f"Items in the first two shared directions, before and after. Of their spread there is left {words}.",
+        f"Items in the first two shared directions, before and after. Their spread after is {words}, of that before.",
         (("before", "before"), ("after", "after")),
-        Table(("modality", "direction", "spread left"), tuple(rows)),
+        Table(("modality", "direction", "spread after / before"), tuple(rows)),
         f"{len(shown[0][1])} sampled items, each modality about its mean: where a direction is removed, they coincide.",
     )
 

@@ -163,7 +163,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Pair:
-    """What two modalities share, and what is left of it.
+    """What two modalities share, and what is left over.
 
     Attributes:
         leftover: On held-out items.

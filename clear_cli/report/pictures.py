@@ -80,7 +80,7 @@ def of_spectrum(found: Spectrum) -> Iterable[Picture]:
     ranks = ("mark", "rank " + listed([str(one) for one in sorted({one.rank for one in found.modalities})]))
     shown = range(min(found.shown, ROWS))
     tested = [one.significant for one in found.modalities if one.significant is not None]
-    stand = f"{tested[0]} stand out from chance; " if tested else ""
+    stand = f"{tested[0]} significant; " if tested else ""
     removed = listed([f"{one.rank} removed from {one.name}" for one in found.modalities])
     lines = (found.values, found.median, found.high)
     yield Picture(

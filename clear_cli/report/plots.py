@@ -158,7 +158,7 @@ def _curve(figure: Figure, pair: Pair, chosen: CurvePoint | None) -> None:
             alpha = (i + 1.5) / (len(strengths) + 0.5)
             axes.plot([one.rank for one in line], y, color=AFTER, linewidth=1.5, alpha=alpha)
     for axes, value, title in (
-        (left, chosen and chosen.leftover, "shared signal left"),
+        (left, chosen and chosen.leftover, "leftover"),
         (kept, chosen and _least(chosen), "variance kept"),
     ):
         if chosen is not None and value is not None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from clear_cli.report.modalities import Modality
 from clear_cli.report.pairs import Pair
-from clear_cli.report.words import number, percent
+from clear_cli.report.words import listed, number, percent
 
 
 class Level(StrEnum):
@@ -39,8 +39,8 @@ DRIFT_ROWS, FAR, SPREAD = 30, 0.5, 2.0
 LEVEL_RULE = (
     f"Redundancy is high where the strongest shared direction correlates at {HIGH_R} or more on held-out items and the "
     f"debiased RV coefficient, the likeness of the two as a whole, is {HIGH_RV} or more; low where the correlation is "
-    f"below {LOW_R} or RV below {LOW_RV}; moderate in between; and none where no direction stands out from chance, or "
-    "the held-out correlation is not above its chance level."
+    f"below {LOW_R} or debiased RV below {LOW_RV}; moderate in between; and none where no canonical correlation stands "
+    "out from chance, or the held-out one is not above its chance level."
 )
 ADVICE_RULE = (
     f"Do not ship where more than {HALF:.0%} of the variance of a modality is removed, where no pair shares anything "
@@ -52,8 +52,9 @@ ADVICE_RULE = (
 )
 PARTIAL = (
     "Where strength is below 1 a linear map can undo the projection, so canonical correlations and R² of the fit "
-    "cannot change, and those held out only as far as they are regularised. What is left, RV and common neighbours can."
+    "cannot change, and those held out only as far as they are regularised. The leftover, RV and common neighbours can."
 )
+NOTHING_AGAINST = "No figure speaks against it; whether the recommender gains is for its own evaluation to say."
 NOTHING = "Nothing that is shared stands out from chance: keep the originals, or check that rows are of the same items."
 
 
@@ -77,19 +78,18 @@ def verdict(pair: Pair) -> Verdict:
     """How redundant a pair was before anything was removed, by `LEVEL_RULE`."""
     sample = pair.sample
     if sample is None:
-        how = "New items are compared by what is left alone" if pair.new_items else "No sample was measured"
+        how = f"Both have {pair.items:,} of the new items" if pair.new_items else "No sample was measured"
         return Verdict(Level.UNKNOWN, f"{how}.")
     top, rv, significant = sample.held_out[0].top, sample.rv_debiased.before, sample.significant.before
     if significant == 0:
-        return Verdict(Level.NONE, "No direction stands out from chance.")
+        return Verdict(Level.NONE, "No canonical correlation stands out from chance.")
     if top is None or top.value is None or rv is None:
         return Verdict(Level.UNKNOWN, "There are too few items to hold some out.")
     chance = "" if top.chance is None else f", {number(top.chance, 2)} by chance"
-    held = f"correlates at {number(top.value, 2)} on held-out items{chance}"
+    held = f"The strongest shared direction correlates at {number(top.value, 2)} on held-out items{chance}"
     if top.low is not None and top.low <= max(top.chance or 0.0, 0.0):
-        return Verdict(Level.NONE, f"The strongest direction {held}: not above it.")
-    stand = f"{significant:,.0f} directions stand" if significant and significant > 1 else "one direction stands"
-    return Verdict(_level(top.value, rv), f"The strongest shared direction {held}; RV is {number(rv, 2)}; {stand} out.")
+        return Verdict(Level.NONE, f"{held}: not above it.")
+    return Verdict(_level(top.value, rv), f"{held}. RV, debiased, is {number(rv, 2)}.")
 
 
 def _level(r: float, rv: float) -> Level:
@@ -109,8 +109,10 @@ def recommendation(
         loudness: The largest mean row norm over the smallest, before.
         fitted: The modalities were fitted, and not only projected.
     """
-    stop = [*_nothing_shared(pairs, fitted), *(one for modality in modalities for one in _damaged(modality))]
+    stop = [*_nothing_shared(pairs, fitted), *_removed(modalities, HALF)]
+    stop += [f"New rows of {one.name} have drifted from those of the fit." for one in modalities if drifted(one)]
     look = [
+        *_removed(modalities, QUARTER),
         *(one for pair in pairs for one in _doubtful(pair, modalities, fitted)),
         *(one for modality in modalities for one in _odd(modality)),
     ]
@@ -120,7 +122,7 @@ def recommendation(
         return Recommendation(Advice.STOP, tuple(stop))
     if look:
         return Recommendation(Advice.LOOK, tuple(look))
-    return Recommendation(Advice.SHIP, ("Nothing speaks against it.",))
+    return Recommendation(Advice.SHIP, (NOTHING_AGAINST,))
 
 
 def drifted(modality: Modality) -> bool:
@@ -137,13 +139,17 @@ def _nothing_shared(pairs: Sequence[Pair], fitted: bool) -> list[str]:
     return [NOTHING]
 
 
-def _damaged(modality: Modality) -> list[str]:
-    reasons = []
-    if modality.changed and modality.variance_kept is not None and modality.variance_kept < 1 - HALF:
-        reasons.append(f"{percent(1 - modality.variance_kept)} of the variance of {modality.name} is removed.")
-    if drifted(modality):
-        reasons.append(f"New rows of {modality.name} have drifted from those of the fit.")
-    return reasons
+def _removed(modalities: Sequence[Modality], most: float) -> list[str]:
+    """In one sentence, those that lose more than so much of their variance."""
+    lost = {
+        one.name: percent(1 - one.variance_kept)
+        for one in modalities
+        if one.changed and one.variance_kept is not None and one.variance_kept < 1 - most
+    }
+    if not lost:
+        return []
+    shares = listed([f"{share} of {name}" for name, share in lost.items()])
+    return [f"The removal costs much of the variance ({shares}): compare with a lower rank or strength."]
 
 
 def _doubtful(pair: Pair, modalities: Sequence[Modality], fitted: bool) -> list[str]:
@@ -160,8 +166,6 @@ def _doubtful(pair: Pair, modalities: Sequence[Modality], fitted: bool) -> list[
 
 def _odd(modality: Modality) -> list[str]:
     reasons = []
-    if modality.changed and modality.variance_kept is not None and modality.variance_kept < 1 - QUARTER:
-        reasons.append(f"{percent(1 - modality.variance_kept)} of the variance of {modality.name} is removed.")
     counts = {"placeholders": modality.statuses.get("placeholder", 0), "without another modality": modality.alone}
     for what, rows in counts.items():
         if rows > MANY_ROWS * modality.rows:

@@ -50,7 +50,7 @@ def apply(
     _refuse_other_dims(job.sources, artifact)
 
     def work(staging: Path) -> dict[str, Any]:
-        parts: dict[str, PartOf] = dict.fromkeys(projectors, _not_fitted)
+        parts: dict[str, PartOf] = dict.fromkeys(projectors, _new)
         pairs, warnings = new_pairs(job, projectors, on_invalid) if report else ([], [])
         drifts = {name: Drift(one) for name, one in projectors.items()} if report else {}
         outcomes = write_embeddings(job, staging, job.sources, projectors, parts, options, drifts)
@@ -104,5 +104,5 @@ def _refuse_other_dims(sources: Mapping[str, Source], artifact: Artifact) -> Non
             )
 
 
-def _not_fitted(start: int, rows: int) -> tuple[Any, Any]:  # noqa: ARG001  (no row had a part in the fit)
-    return np.full(rows, Status.EXCLUDED, dtype=np.uint8), np.zeros(rows, dtype=bool)
+def _new(start: int, rows: int) -> tuple[Any, Any]:  # noqa: ARG001  (all rows are new to the projector)
+    return np.full(rows, Status.NEW, dtype=np.uint8), np.zeros(rows, dtype=bool)

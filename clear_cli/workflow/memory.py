@@ -51,6 +51,10 @@ class Budget:
         """What is left for decoded rows, with a reserve for what no estimate knows."""
         return max(int(0.75 * self.granted) - self.needed, 0)
 
+    def ample(self, rows: int = 0) -> bool:
+        """Whether more would do no good: the work takes half at most, and so many bytes of rows can all be kept."""
+        return 2 * self.needed <= self.granted and rows <= self.kept
+
     def __str__(self) -> str:
         mib = 1 << 20
         return f"memory: {self.granted / mib:,.0f} MiB granted, about {self.needed / mib:,.0f} MiB needed"
@@ -98,10 +102,15 @@ def kept_rows(sources: Mapping[str, Rows], kept: int) -> dict[str, Kept]:
 
     Memory that is taken from the system costs about as much as decoding does: for a small part it is not worth it.
     """
-    sizes = {name: _bytes(source) if source.costly else 0 for name, source in sources.items()}
+    sizes = costly_bytes(sources)
     total = max(sum(sizes.values()), 1)
     kept = kept if kept >= total // 2 else 0
     return {name: Kept(source, kept * sizes[name] // total) for name, source in sources.items()}
+
+
+def costly_bytes(sources: Mapping[str, Rows]) -> dict[str, int]:
+    """What the rows of each take, decoded; nothing where reading them again costs nothing."""
+    return {name: _bytes(source) if source.costly else 0 for name, source in sources.items()}
 
 
 def _pair_bytes(a: Rows, b: Rows, options: FitOptions) -> int:

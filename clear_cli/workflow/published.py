@@ -9,11 +9,17 @@ from typing import Any
 
 from clear_cli.embeddings.base import unreadable
 from clear_cli.errors import DataError
-from clear_cli.publish import read_manifest
+from clear_cli.publish import MANIFEST, read_manifest
 from clear_cli.remote import is_remote, reachable
+from clear_cli.report.conform import flaw
 from clear_cli.report.model import Report
 from clear_cli.workflow.document import SCHEMA_VERSION
 from clear_cli.workflow.reporting import DIAGNOSTICS
+
+FLAWS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What figures lead to that fit the schema, but not one another."""
+
+AGAIN = "run again to make them anew"
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Output:
         try:
             item_ids = item_ids and (self.manifest.get("parameters") or {}).get("item_ids") is not False
             return Report.of(self.diagnostics, self.manifest, item_ids=item_ids)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except FLAWS as error:
             raise damaged(self.path) from error
 
 
@@ -51,22 +57,25 @@ def read_output(path: Path) -> Output:
     """
     with reachable(path):
         alone = path.is_file() or not (is_remote(path) or path.exists())
-        manifest = None if alone else read_manifest(path)
-        return Output(path, _diagnostics(path if alone else path / DIAGNOSTICS), manifest or {})
+        manifest = (None if alone else read_manifest(path)) or {}
+        found = read_diagnostics(path if alone else path / DIAGNOSTICS)
+    if manifest and (where := flaw(manifest, "manifest")) is not None:
+        raise DataError("the manifest is damaged", where=path / MANIFEST, at=where, fix=AGAIN)
+    return Output(path, found, manifest)
 
 
-def damaged(where: Path) -> DataError:
-    """The error for documents that are not as they were written."""
-    return DataError("the diagnostics are damaged", where=where, fix="run again to make them anew")
+def read_diagnostics(file: Path) -> dict[str, Any]:
+    """What a diagnostics.json says, as its schema promises.
 
-
-def _diagnostics(file: Path) -> dict[str, Any]:
+    Raises:
+        DataError: As in `read_output`.
+    """
     give = "give an output directory of run, fit, apply or diagnose"
     try:
         found = json.loads(file.read_bytes())
     except OSError as error:
         raise DataError(unreadable(error, file).problem, where=file, fix=give) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(file) from error
     version = found.get("schema_version") if isinstance(found, dict) else None
     if type(version) is not int:
@@ -76,24 +85,13 @@ def _diagnostics(file: Path) -> dict[str, Any]:
             f"diagnostics of schema version {version} are not supported",
             where=file,
             supported=SCHEMA_VERSION,
-            fix="upgrade clear-cli" if version > SCHEMA_VERSION else "run again to make them anew",
+            fix="upgrade clear-cli" if version > SCHEMA_VERSION else AGAIN,
         )
-    if not _whole(found):
-        raise damaged(file)
+    if (where := flaw(found, "report")) is not None:
+        raise damaged(file, at=where)
     return found  # type: ignore[no-any-return]
 
 
-def _whole(document: dict[str, Any]) -> bool:
-    """Whether modalities, pairs and warnings are there, which all readers walk through."""
-    modalities, pairs, warnings = (document.get(key) for key in ("modalities", "pairs", "warnings"))
-    return (
-        isinstance(modalities, dict)
-        and all(isinstance(one, dict) for one in modalities.values())
-        and isinstance(pairs, list)
-        and all(isinstance(one, dict) and _two_names(one.get("modalities")) for one in pairs)
-        and isinstance(warnings, list)
-    )
-
-
-def _two_names(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, str) for one in value)
+def damaged(where: Path, **at: str) -> DataError:
+    """The error for documents that are not as they were written; `at` says which figure."""
+    return DataError("the diagnostics are damaged", where=where, **at, fix=AGAIN)

@@ -10,7 +10,7 @@ from clear_cli.errors import UsageError
 from clear_cli.publish_file import FilePublication
 from clear_cli.remote import is_remote
 from clear_cli.report.comparison import Comparison
-from clear_cli.workflow.published import damaged, read_output
+from clear_cli.workflow.published import FLAWS, damaged, read_output
 from clear_cli.workflow.reporting import PAGE
 
 MARKDOWN_ENDINGS, PAGE_ENDINGS = {".md", ".markdown"}, {".html", ".htm"}
@@ -40,7 +40,7 @@ def report(folder: Path, out: Path | None = None, *, item_ids: bool = True, over
     found = read_output(folder).report(item_ids=item_ids)
     try:
         text = encoded((markdown if _is_markdown(target) else html)(found))
-    except (TypeError, ValueError, IndexError) as error:
+    except FLAWS as error:
         raise damaged(folder) from error
     _write(staging, text)
     return target
@@ -62,7 +62,7 @@ def compare(outputs: Sequence[Path], out: Path | None = None, *, overwrite: bool
     if len(outputs) < 2:
         raise UsageError("there is nothing to compare with", where=outputs[0], fix="clear-cli compare DIR1 DIR2")
     staging = None if out is None else _file(out, outputs, what="the comparison", overwrite=overwrite)
-    compared = Comparison.of([_in_full(path) for path in outputs], [read_output(path).report() for path in outputs])
+    compared = Comparison.of([_as_given(path) for path in outputs], [read_output(path).report() for path in outputs])
     if staging is not None:
         from clear_cli.report.render import comparison_html, comparison_markdown, encoded  # slow to import
 
@@ -83,9 +83,9 @@ def _file(target: Path, outputs: Sequence[Path], *, what: str, overwrite: bool) 
     return staging
 
 
-def _in_full(path: Path) -> str:
-    # As it was given but for "." and "..": a link keeps its own name.
-    return str(path) if is_remote(path) else os.path.abspath(path)  # noqa: PTH100
+def _as_given(path: Path) -> str:
+    # "." and ".." are called by the name of the folder.
+    return str(path) if is_remote(path) or path.name not in {"", ".."} else Path(os.path.abspath(path)).name  # noqa: PTH100
 
 
 def _is_markdown(target: Path) -> bool:

@@ -21,7 +21,7 @@ from clear_cli.workflow.counting import count_rows
 from clear_cli.workflow.document import SCHEMA_VERSION, audited, fitted_document, with_outcomes
 from clear_cli.workflow.fitting import Fitted, fit_rows
 from clear_cli.workflow.job import EMBEDDINGS, ITEMS, PROJECTOR, Job, Published
-from clear_cli.workflow.memory import budget, kept_rows
+from clear_cli.workflow.memory import budget, costly_bytes, kept_rows
 from clear_cli.workflow.moments_file import moments_publication, write_moments
 from clear_cli.workflow.projecting import PartOf
 from clear_cli.workflow.reporting import DIAGNOSTICS, MARKDOWN, PAGE
@@ -57,7 +57,8 @@ def run(
     def work(staging: Path) -> dict[str, Any]:
         alignment = job.aligned(options.fit_items)
         share = budget(job.sources, alignment, job.machine.memory, options)
-        job.machine.progress.say(f"{share}, {share.kept / 2**20:,.0f} MiB for rows that are read once")
+        ample = share.ample(sum(costly_bytes(job.sources).values()))
+        job.machine.progress.say(f"{share}, {share.kept / 2**20:,.0f} MiB to keep rows in", detail=ample)
         rows = kept_rows(job.sources, share.kept)
         fitted = fit_rows(rows, alignment, options, job.machine)
         _write_projector(staging, fitted)
@@ -97,7 +98,8 @@ def fit(
 
     def work(staging: Path) -> dict[str, Any]:
         alignment = job.aligned(options.fit_items)
-        job.machine.progress.say(str(budget(job.sources, alignment, job.machine.memory, options)))
+        share = budget(job.sources, alignment, job.machine.memory, options)
+        job.machine.progress.say(str(share), detail=share.ample())
         fitted = fit_rows(job.sources, alignment, options, job.machine, keep=keep)
         _write_projector(staging, fitted)
         return _found(job, fitted, options)
@@ -121,7 +123,7 @@ def diagnose(
     def work(_: Path | None) -> dict[str, Any]:
         alignment = job.aligned(options.fit_items)
         share = budget(job.sources, alignment, job.machine.memory, options)
-        job.machine.progress.say(str(share))
+        job.machine.progress.say(str(share), detail=share.ample())
         rows = kept_rows(job.sources, share.kept)
         fitted = fit_rows(rows, alignment, options, job.machine)
         for one in rows.values():

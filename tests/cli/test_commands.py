@@ -243,10 +243,10 @@ class TestMissingRows:
         _, out, err = call("run", *dirty, "--on-invalid", "keep", "--json")
         result = json.loads(out)
         assert result["modalities"]["image"]["rows_by_status"] == {
-            "used": 368, "incomplete": 1, "excluded": 0, "missing": 1, "placeholder": 20, "non_finite": 0
+            "used": 368, "incomplete": 1, "excluded": 0, "missing": 1, "placeholder": 20, "non_finite": 0, "new": 0
         }  # fmt: skip
         assert result["modalities"]["text"]["rows_by_status"] == {
-            "used": 368, "incomplete": 31, "excluded": 0, "missing": 0, "placeholder": 0, "non_finite": 1
+            "used": 368, "incomplete": 31, "excluded": 0, "missing": 0, "placeholder": 0, "non_finite": 1, "new": 0
         }  # fmt: skip
         assert 'warning: 20 rows of "image" are placeholders: left out of the fit, but projected' in err
         table = pq.read_table(tmp_path / "out/items.parquet").to_pylist()

@@ -172,11 +172,14 @@ def test_memory_and_threads_change_no_byte(call: Run, files: Any, tmp_path: Path
             assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
 
 
-def test_memory_is_printed_and_obeyed(call: Run, files: Any, tmp_path: Path) -> None:
+def test_memory_is_printed_where_it_is_scarce_and_obeyed(call: Run, files: Any, tmp_path: Path) -> None:
     inputs = ["run", "-m", f"image={files[0]}", "-m", f"text={files[1]}", "--out", tmp_path / "out"]
-    code, _, err = call(*inputs, "--memory", "1GiB")
+    code, _, err = call(*inputs, "--memory", "300MiB")
     assert code == 0
-    assert err.startswith("memory: 1,024 MiB granted, about ")
+    assert err.startswith("memory: 300 MiB granted, about ")
+    more = [*inputs, "--memory", "8GiB", "--overwrite"]
+    assert "memory:" not in call(*more)[2]
+    assert "\nmemory: 8,192 MiB granted, about " in call(*more, "--rank", "3", "-v")[2]
     code, _, err = call(*inputs[:-1], tmp_path / "other", "--memory", "10MiB")
     assert code == 2
     assert err.startswith("error: this takes more memory than is granted\n  in: --memory\n  granted: 10 MiB\n")

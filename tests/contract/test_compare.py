@@ -16,7 +16,7 @@ from tests.contract.conftest import Outputs
 ATTACK = "<script>alert(1)</script>|`x`"
 
 
-def compared(call: Run, *paths: Path) -> dict[str, Any]:
+def compared(call: Run, *paths: Path | str) -> dict[str, Any]:
     code, out, err = call("compare", *paths, "--json")
     assert (code, err) == (0, "")
     found: dict[str, Any] = json.loads(out)
@@ -49,6 +49,7 @@ def test_figures_are_those_of_the_diagnostics(call: Run, outputs: Outputs) -> No
         assert value["complete_items"] == pair["items"]
         for side in ("before", "after"):
             assert value["rv"][side] == sample["rv"][side]
+            assert value["cka_debiased"][side] == sample["cka_debiased"][side]
             assert value["neighbour_overlap"][side] == sample["neighbour_overlap"][side]
             held = sample["held_out"][side]
             assert value["canonical_correlation_heldout"][side] == held["canonical_correlation_top"]["value"]
@@ -84,8 +85,9 @@ def test_the_order_of_modalities_does_not_matter(call: Run, outputs: Outputs) ->
 def test_other_modalities_and_inputs_are_told(call: Run, outputs: Outputs) -> None:
     found = compared(call, *(outputs.folder / name for name in ("three", "run", "noise")))
     assert found["notes"] == [
-        "The inputs of text are not known to be the same: its figures may differ for that, too.",
-        "audio is not in run, noise.",
+        "text was read from different files by three, run and by noise: where its figures differ, the data may be the "
+        "reason.",
+        "audio is in three alone, and not shown.",
     ]
     assert set(found["modalities"]) == {"image", "text"}
     assert [one["modalities"] for one in found["pairs"]] == [["image", "text"]]
@@ -96,13 +98,13 @@ def test_a_pair_that_one_run_did_not_fit_is_told(call: Run, outputs: Outputs, tm
     document["pairs"] = [one for one in document["pairs"] if one["modalities"] != ["text", "audio"]]
     (tmp_path / "diagnostics.json").write_text(json.dumps(document))
     found = compared(call, outputs.folder / "three", tmp_path)
-    assert "text + audio is not in " + tmp_path.name + "." in found["notes"]
+    assert f"text + audio is in {found['runs'][0]} alone, and not shown." in found["notes"]
     assert [one["modalities"] for one in found["pairs"]] == [["image", "text"], ["image", "audio"]]
 
 
 def test_what_has_no_manifest_is_told(call: Run, outputs: Outputs) -> None:
     found = compared(call, outputs.folder / "run", outputs.folder / "soft/diagnostics.json")
-    assert found["notes"] == ["There is no manifest of diagnostics.json: its inputs and parameters are not known."]
+    assert found["notes"] == ["There is no manifest of soft/diagnostics.json: its inputs and parameters are not known."]
     assert found["about"]["command"] == {"values": ["run", None], "differs": False}
 
 
@@ -112,20 +114,57 @@ def test_new_items_stand_beside_the_fit(call: Run, outputs: Outputs) -> None:
     assert [one is None for one in (*left, *new)] == [False, True, True, False]
 
 
-def test_runs_are_called_as_short_as_tells_them_apart(call: Run, outputs: Outputs, tmp_path: Path) -> None:
-    for day in ("monday", "tuesday"):
-        shutil.copytree(outputs.folder / "run", tmp_path / day / "clean")
-    assert compared(call, tmp_path / "monday/clean", tmp_path / "tuesday/clean")["runs"] == [
-        "monday/clean",
-        "tuesday/clean",
-    ]
+def test_runs_are_called_as_they_were_given(
+    call: Run, outputs: Outputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("monday/clean", "tuesday/clean", "clean"):
+        shutil.copytree(outputs.folder / "run", tmp_path / place)
+    monkeypatch.chdir(tmp_path)
+    for given, called in {
+        ("clean", "monday/clean"): ["clean", "monday/clean"],
+        ("monday/clean/", "tuesday/clean"): ["monday/clean", "tuesday/clean"],
+        (tmp_path / "monday/clean", tmp_path / "tuesday/clean"): ["monday/clean", "tuesday/clean"],
+        (tmp_path / "clean", "clean/diagnostics.json"): [str(tmp_path / "clean"), "clean/diagnostics.json"],
+    }.items():
+        assert compared(call, *given)["runs"] == called
 
 
 def test_a_run_is_called_by_its_folder_from_inside_it(
     call: Run, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(outputs.folder / "run")
-    assert compared(call, Path(), Path("../soft"), Path("../run"))["runs"] == ["run", "soft", "run"]
+    assert compared(call, Path(), Path("../soft"), Path("../run"))["runs"] == ["run", "../soft", "../run"]
+
+
+def test_strengths_of_all_directions_are_said_in_short(call: Run, outputs: Outputs, tmp_path: Path) -> None:
+    for name, strengths in {"same": [0.5] * 95, "soft": [0.25 + i / 200 for i in range(95)]}.items():
+        shutil.copytree(outputs.folder / "apply", tmp_path / name)
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        manifest["parameters"]["strength"] = {"image": strengths, "text": strengths}
+        (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
+    found = compared(call, tmp_path / "same", tmp_path / "soft")
+    assert found["parameters"]["strength"]["values"] == ["0.5", "0.25 to 0.72 by direction"]
+
+
+def test_other_versions_are_told(call: Run, outputs: Outputs, tmp_path: Path) -> None:
+    document = outputs.documents()["run"]
+    document["tool"]["version"] = "0.0.9"
+    (tmp_path / "diagnostics.json").write_text(json.dumps(document))
+    found = compared(call, outputs.folder / "run", tmp_path)
+    here = found["parameters"]["version"]["values"][0]
+    assert found["parameters"]["version"]["values"] == [here, "0.0.9"]
+    assert f"Versions {here} and 0.0.9 made these: where figures differ, that may be the reason." in found["notes"]
+
+
+def test_tags_of_a_store_are_not_taken_for_contents(call: Run, outputs: Outputs, tmp_path: Path) -> None:
+    out = shutil.copytree(outputs.folder / "run", tmp_path / "stored")
+    manifest = json.loads((out / "manifest.json").read_text())
+    for file in manifest["inputs"]["text"]["files"]:
+        del file["xxh3_128"]
+        file["etag"] = "other"
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    (note,) = compared(call, outputs.folder / "run", out)["notes"]
+    assert note.startswith("text was read from what may be different files by ")
 
 
 def test_the_terminal_marks_what_differs(call: Run, outputs: Outputs) -> None:
@@ -146,7 +185,7 @@ def test_files_say_the_same(call: Run, outputs: Outputs, tmp_path: Path, name: s
     assert out.endswith(f"\n\n{tmp_path / name}\n")
     text = (tmp_path / name).read_text(encoding="utf-8")
     held_out = outputs.documents()["three"]["pairs"][0]["leftover"]["held_out"]["value"]
-    for said in ("audio is not in run.", "Shared signal left, held out", f"{held_out:.3f} ±", "Items in both"):
+    for said in ("audio is in three alone, and not shown.", "Leftover, held out", f"{held_out:.3f} ±", "Items in both"):
         assert said in text
 
 
@@ -190,6 +229,6 @@ def test_outputs_without_a_common_modality_are_refused(call: Run, outputs: Outpu
     assert (code, out) == (3, "")
     assert err == (
         "error: the outputs have no modality in common\n"
-        f"  modalities: run: image, text; {tmp_path.name}: sound\n"
+        f"  modalities: {outputs.folder.name}/run: image, text; {tmp_path.name}: sound\n"
         "  fix: give the same modality the same name (-m NAME=PATH)\n"
     )

@@ -26,7 +26,7 @@ class Meddler:
     def __init__(self, meddle: Callable[[], object]) -> None:
         self._meddle = meddle
 
-    def say(self, _: str) -> None:
+    def say(self, _: str, *, detail: bool = False) -> None:
         pass
 
     @contextmanager

@@ -90,6 +90,19 @@ def test_what_is_left_is_for_rows_whose_reading_is_costly() -> None:
     assert Budget(100, 90).kept == 0
 
 
+@pytest.mark.parametrize(
+    ("share", "rows", "ample"),
+    [
+        (Budget(100, 50), 0, True),
+        (Budget(100, 51), 0, False),
+        (Budget(100, 25), 50, True),
+        (Budget(100, 25), 51, False),
+    ],
+)
+def test_memory_is_ample_where_more_would_do_no_good(share: Budget, rows: int, ample: bool) -> None:
+    assert share.ample(rows) == ample
+
+
 def test_a_row_group_may_take_a_fixed_part_of_the_memory() -> None:
     assert piece_bytes(GIB, 2) == 64 * MIB
     assert piece_bytes(GIB, 4) == 32 * MIB

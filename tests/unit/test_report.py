@@ -8,17 +8,20 @@ import random
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from clear_cli.cli import app
 from clear_cli.report.model import Report
 from clear_cli.report.render import html, markdown
+from clear_cli.report.tables import statuses
 from clear_cli.report.verdict import Advice, Level
 from tests.conftest import Catalogue, Run, planted, write_hdf5, write_npy, write_parquet
 
@@ -183,13 +186,57 @@ class TestMarkdown:
     @pytest.mark.parametrize("name", NAMES)
     def test_tables_have_as_many_cells_in_every_row(self, folder: Path, name: str) -> None:
         text = markdown(Report.of(*documents(folder / name)))
-        assert text.startswith("# Redundancy of ")
+        assert text.startswith("# New items: " if name in ("apply", "one") else "# Redundancy of ")
         for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1, block
         assert "None" not in text
 
     def test_is_what_the_command_wrote(self, folder: Path) -> None:
         assert (folder / "run/report.md").read_text() == markdown(Report.of(*documents(folder / "run")))
+
+
+class TestWords:
+    def test_every_row_has_one_status(self, folder: Path) -> None:
+        diagnostics, manifest = documents(folder / "run")
+        for one in diagnostics["modalities"].values():
+            one["rows_by_status"] |= {"used": one["rows"] - 24, "placeholder": 20, "missing": 3, "incomplete": 1}
+            one |= {"rows_without_other_modality": 1, "rows_zeroed": 2}
+        for modality in Report.of(diagnostics, manifest).modalities:
+            found = statuses(modality)
+            *rows, total = [int(row[1].replace(",", "")) for row in found.rows]
+            assert sum(rows) == total == modality.rows
+            assert [row[0] for row in found.rows[1:]] == [
+                "placeholder: projected, not in the fit",
+                "missing: left as they were",
+                "incomplete: projected, not in the fit",
+                "all rows",
+            ]
+            alone = "1 without another modality (the shared signal is lost)"
+            assert found.note == f"Of those projected, {alone} and 2 that came out all zeros."
+
+    def test_new_items_are_called_new_and_projected(self, folder: Path) -> None:
+        diagnostics, manifest = documents(folder / "apply")
+        report = Report.of(diagnostics, manifest)
+        table = pq.read_table(folder / "apply/items.parquet", columns=["modality", "status"]).to_pylist()
+        for name, one in diagnostics["modalities"].items():
+            counts = Counter(row["status"] for row in table if row["modality"] == name)
+            assert counts == {"new": one["rows"]}
+            assert {key: n for key, n in one["rows_by_status"].items() if n} == counts
+        assert report.title == "New items: image and text"
+        page = page_of(folder / "apply")
+        assert "new: projected by an earlier fit" in page
+        assert "excluded" not in page
+        assert 'class="level' not in page
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_one_figure_has_one_name(self, folder: Path, name: str) -> None:
+        report = Report.of(*documents(folder / name))
+        for text in (html(report), markdown(report)):
+            words = re.sub(r"<style>.*?</style>|<[^>]*>", " ", text, flags=re.DOTALL).lower()
+            for other in ("is left", "signal left", "left by chance", "rv coefficient (", "directions that stand out"):
+                assert other not in words
+            if report.pairs:
+                assert "leftover" in words
 
 
 class TestVerdict:
@@ -227,7 +274,8 @@ class TestVerdict:
         assert Report.of(diagnostics, manifest).recommendation.advice == Advice.LOOK
         diagnostics["modalities"]["text"]["variance_kept"] = 0.4
         found = Report.of(diagnostics, manifest).recommendation
-        assert (found.advice, found.reasons) == (Advice.STOP, ("60% of the variance of text is removed.",))
+        reason = "The removal costs much of the variance (60% of text): compare with a lower rank or strength."
+        assert (found.advice, found.reasons) == (Advice.STOP, (reason,))
 
     def test_drift_is_not_shipped(self, folder: Path) -> None:
         diagnostics, manifest = documents(folder / "apply")
