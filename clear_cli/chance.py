@@ -28,13 +28,18 @@ from clear_cli.moments import CrossMoments
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 Signs = npt.NDArray[np.int8]
+Counts = npt.NDArray[np.int64]
 
 DRAWS = 31
 LEVEL = 0.95
-BLOCK_BYTES = 16 << 20
-DENSE = 64
-"""Matrices with a side of up to this many rows are decomposed whole; of larger ones Lanczos finds the top value."""
+BLOCK_BYTES = 2 << 20
+"""Of the products that are looked at together, so that they stay in the cache."""
 TOLERANCE = 1e-4
+"""How near to the truth the top singular values of draws are, relative to them."""
+STEEP = 1.5
+"""Where chance falls by no more than this over the significant directions, a straight line is near enough to it."""
+MAX_STEPS = 128
+"""After which what is found is taken for them; some 25 do."""
 
 
 class ParallelMap(Protocol):
@@ -87,11 +92,15 @@ def significance(
     """
     if not len(spectrum):
         return Significance(0, 0.0, np.empty(0), np.empty(0))
+    if u.shape[0] < v.shape[0]:
+        u, v, draws = v, u, draws.transpose(0, 2, 1)
+    largest = max(float(draws.max()), -float(draws.min())) or 1.0
     found: dict[int, Float64] = {}
 
     def tops(depth: int) -> Float64:
         if depth not in found:
-            one = partial(_deflated_norm, u=u[:, :depth].astype(np.float32), v=v[:, :depth].astype(np.float32))
+            left, right = u[:, :depth].astype(np.float32), v[:, :depth].astype(np.float32)
+            one = partial(_deflated_norm, u=left, v=right, largest=largest)
             found[depth] = unit * np.fromiter(parallel(one, draws), np.float64, len(draws))
         return found[depth]
 
@@ -102,7 +111,10 @@ def significance(
         beyond = spectrum > (1 + TOLERANCE) * _high(tops(depth))
         depth = max(int(np.count_nonzero(beyond)), depth)
     if depth:
-        tops(depth // 2), tops(depth - 1)
+        if not found.keys() & {depth - 2, depth - 1}:
+            tops(depth - 1)
+        if _high(found[0]) > STEEP * _high(found[max(found)]):
+            tops(depth // 2)
     depths = sorted(found)
     everywhere = np.arange(len(spectrum))
     high = np.interp(everywhere, depths, [_high(found[one]) for one in depths])
@@ -111,45 +123,54 @@ def significance(
 
 
 def draws_of(moments: CrossMoments) -> tuple[Float32, float]:
-    """What the cross-covariance of a pair is by chance: signed sums of its buckets, each about the means of the others.
+    """What the cross-covariance of a pair is by chance: balanced signed sums of its buckets.
 
     Returns:
         The draws (D, d_a, d_b), none of whose entries is above 1, and the unit that they are to be multiplied by.
     """
     moments.settle()
-    signs = balanced_signs(len(moments.count)).astype(np.float64)
-    n, count = max(moments.items, 1), moments.count
-    means = [sums / np.maximum(count, 1)[:, None] for sums in moments.sums]
-    gaps = [
-        (mean - sums.sum(axis=0) / n) * apart(count)[:, None] for mean, sums in zip(means, moments.sums, strict=True)
-    ]
-    # Of each bucket: what its products are without its own means, and with the gaps to those of the others instead.
-    left = np.concatenate([-means[0], gaps[0]]) * np.tile(count, 2)[:, None]
-    right = np.concatenate([means[1], gaps[1]])
-    signs_of_both = np.tile(signs, 2)
     # No entry is larger than the roots of all squares together, four times about other means: in range of float32.
     bound = np.sqrt(moments.squares[0].sum()) * np.sqrt(moments.squares[1].sum())
     exponent = int(np.frexp(bound)[1]) + 2
-    draws = np.empty((len(signs), *moments.dims), np.float32)
-    step = max(BLOCK_BYTES // (len(signs) * moments.dims[1] * 8), 1)
-    for start in range(0, moments.dims[0], step):
-        rows = slice(start, start + step)
-        block = np.tensordot(signs, moments.products[:, rows], 1)
-        block += (left[:, rows].T * signs_of_both[:, None]) @ right
-        np.ldexp(block, -exponent, out=draws[:, rows], casting="same_kind")
-    return draws, float(np.ldexp(1 / max(n - 1, 1), exponent - moments.scale(0) - moments.scale(1)))
+    signs = np.ldexp(balanced_signs(len(moments.count)).astype(np.float64), -exponent)
+    draws = signed_sums(moments.products, moments.count, moments.sums, signs, np.dtype(np.float32))
+    n = max(moments.items - 1, 1)
+    return draws, float(np.ldexp(1 / n, exponent - moments.scale(0) - moments.scale(1)))
 
 
-def apart(count: npt.NDArray[np.int64]) -> Float64:
-    """How many times as far a bucket's mean is from that of the others as from that of all: (B,), at most 2.
+def signed_sums(
+    products: Float64, count: Counts, sums: tuple[Float64, Float64], signs: Float64, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Sums of buckets with signs, the products of each taken about the mean of the items in all others.
 
     A hub draws the mean of all towards itself. C loses its share of the hub once by that, products about this mean
     lose it once for each modality, and by so little a single hub would stand out. The mean of the others knows nothing
-    of the hub. A bucket of more than half the items stays at 2, for there the others are the exception.
+    of the hub. A bucket of more than half the items is taken about a point twice as far from its own mean as that of
+    all, for there the others are the exception.
+
+    Args:
+        products: (B, d_a, d_b) sums of products about some origin.
+        count: (B,) items.
+        sums: per side, (B, d) sums of rows about the same origin.
+        signs: (S, B) what each bucket is multiplied by.
+        dtype: Of what is returned.
+
+    Returns:
+        (S, d_a, d_b).
     """
-    others = np.maximum(count.sum() - count, 1)
-    ratios: Float64 = 1 + np.minimum(count / others, 1.0)
-    return ratios
+    items = max(int(count.sum()), 1)
+    ratios = 1 + np.minimum(count / np.maximum(items - count, 1), 1.0)
+    means = [one / np.maximum(count, 1)[:, None] for one in sums]
+    gaps = [mean - one.sum(axis=0) / items for mean, one in zip(means, sums, strict=True)]
+    # Of each bucket: what its products are without its own means, and with the way to those of the others instead.
+    left = np.stack([-sums[0], gaps[0] * (count * ratios**2)[:, None]], axis=2)
+    right = np.stack([means[1], gaps[1]], axis=1)
+    signed = np.empty((len(signs), *products.shape[1:]), dtype)
+    step = max(BLOCK_BYTES // (len(count) * products.shape[2] * 8), 1)
+    for start in range(0, products.shape[1], step):
+        rows = slice(start, start + step)
+        signed[:, rows] = np.tensordot(signs, products[:, rows] + left[:, rows] @ right, 1)
+    return signed
 
 
 def balanced_signs(buckets: int) -> Signs:
@@ -165,20 +186,37 @@ def balanced_signs(buckets: int) -> Signs:
     return np.array(list(distinct.values())[:DRAWS])
 
 
-def _deflated_norm(n: Float32, *, u: Float32, v: Float32) -> float:
-    """The top singular value of (I - U U^T) N (I - V V^T)."""
-    if u.shape[1]:
-        # All is finite; but kernels for small float32 matrices touch lanes beyond them, and may raise the flag there.
-        with np.errstate(invalid="ignore"):
-            n = n - u @ (u.T @ n)
-            n -= (n @ v) @ v.T
-    largest = float(np.abs(n).max(initial=0.0))
-    if min(n.shape) <= DENSE or largest == 0:
-        return float(np.linalg.norm(n.astype(np.float64), 2)) if n.size else 0.0
-    from scipy.sparse.linalg import svds  # slow to import
+def _deflated_norm(n: Float32, *, u: Float32, v: Float32, largest: float) -> float:
+    """The top singular value of (I - U U^T) N (I - V V^T), of which no entry of N (d, d_q) is above `largest`.
 
-    start = np.random.default_rng(0).standard_normal(min(n.shape)).astype(np.float32)
-    return largest * float(svds(n / largest, k=1, tol=TOLERANCE, v0=start, return_singular_vectors=False)[0])
+    By Lanczos on N^T (I - U U^T) N across V, and nothing is formed. A step is made orthogonal to V and all steps before
+    it, twice, because once is not enough in float32. A singular value is within half the residual of what is found.
+    """
+    depth = v.shape[1]
+    steps = min(len(v) - depth, MAX_STEPS)
+    basis = np.empty((depth + steps, len(v)), np.float32)
+    basis[:depth] = v.T
+    tridiagonal, top = np.zeros((steps + 1, steps + 1)), 0.0
+    y: Float32 = np.random.default_rng(0).standard_normal(len(v), np.float32)
+    y -= (basis[:depth] @ y) @ basis[:depth]
+    beside = float(np.linalg.norm(y))
+    for step in range(steps):
+        known = basis[: depth + step + 1]
+        known[-1] = y / np.float32(beside)
+        image = (n @ known[-1]) / np.float32(largest)
+        y = ((image - u @ (image @ u)) @ n) / np.float32(largest)
+        along = known @ y
+        y -= along @ known
+        y -= (known @ y) @ known
+        beside = float(np.linalg.norm(y))
+        tridiagonal[step, step] = along[-1]
+        tridiagonal[step, step + 1] = tridiagonal[step + 1, step] = beside
+        if step % 5 == 4 or step == steps - 1 or beside <= TOLERANCE * tridiagonal.diagonal().max():
+            values, vectors = np.linalg.eigh(tridiagonal[: step + 1, : step + 1])
+            top, residual = float(values[-1]), beside * abs(float(vectors[-1, -1]))
+            if residual <= 2 * TOLERANCE * top:
+                break
+    return largest * float(np.sqrt(max(top, 0.0)))
 
 
 def _high(tops: Float64) -> float:

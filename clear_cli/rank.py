@@ -67,33 +67,43 @@ class RankRule:
         except ValueError:
             return None
 
-    def choose(self, spectrum: Float64, significance: Significance | None, *, dim: int, kept: int) -> int:
-        """The rank for one modality.
+    def choose(
+        self,
+        spectrum: Float64,
+        significance: Significance | None,
+        *,
+        dim: int,
+        kept: int,
+        shareable: int | None = None,
+    ) -> int:
+        """The rank for one modality. A fixed number that could be there and is not becomes what is there.
 
         Args:
             spectrum: (r,) all singular values.
             significance: How far it stands out from chance; None where that was not tested, and `auto` cannot be told.
             dim: Columns of the modality; the rank stays below it.
             kept: Directions that are there to be removed.
+            shareable: Directions that modalities of these dimensions can share; by default as many as the spectrum has.
 
         Raises:
             UsageError: The fixed number is not below `dim`, or more than can be shared, or more than is kept.
         """
         about: dict[str, Any] = {"flags": ["--rank"], "said": self.text}
         if self.count is not None:
+            shareable = len(spectrum) if shareable is None else shareable
             if self.count >= dim:
                 raise UsageError(
                     f"rank {self.count} would remove the whole modality: it has {dim} dimensions",
-                    fix=f"--rank {min(dim - 1, len(spectrum))} or less",
+                    fix=f"--rank {min(dim - 1, shareable)} or less",
                     **about,
                 )
-            if self.count > len(spectrum):
+            if self.count > shareable:
                 raise UsageError(
-                    f"rank {self.count} is more than the {len(spectrum)} directions that the modalities can share",
-                    fix=f"--rank {len(spectrum)} or less",
+                    f"rank {self.count} is more than the {shareable} directions that the modalities can share",
+                    fix=f"--rank {shareable} or less",
                     **about,
                 )
-            if self.count > kept:
+            if self.count > kept and kept < len(spectrum):
                 raise UsageError(
                     f"rank {self.count} is more than the {kept} directions that are kept",
                     fix=f"--max-rank {self.count} when fitting, or --rank {kept} or less",

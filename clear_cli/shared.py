@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.chance import DRAWS, apart, balanced_signs, significance
+from clear_cli.chance import DRAWS, Signs, balanced_signs, signed_sums, significance
 from clear_cli.norms import norm, ratio
 from clear_cli.spread import spread
 from clear_cli.subspace import svd
@@ -109,13 +109,13 @@ class Shared:
     def held_out(self, rank: int) -> Figures | None:
         """Correlations and R^2 on each fold, of what was learned on the others; None for fewer than 4 items a fold."""
         folds = [fold for fold in range(self._parts.folds) if self._parts.count(fold) >= 4]
-        learned = [self._parts.without(fold, np.ones(BUCKETS)) for fold in folds]
+        learned = [self._parts.without(fold) for fold in folds]
         if len(folds) < 2 or not all(np.trace(s) > 0 for one in learned for s in one[1:]):
             return None
         signs = balanced_signs(BUCKETS)
-        seen = [self._learned(fold, np.ones(BUCKETS), rank) for fold in folds]
+        seen = [self._learned(fold, rank) for fold in folds]
         # One draw of chance for each fold.
-        drawn = [self._learned(fold, signs[fold].astype(np.float64), rank) for fold in folds]
+        drawn = [self._learned(fold, rank, signs[fold]) for fold in folds]
         figures = {key: spread([one[key] for one in seen], [one[key] for one in drawn]) for key in ("top", "mean")}
         r2 = [spread([one["r2"][side] for one in seen], [one["r2"][side] for one in drawn]) for side in (0, 1)]
         correlations = np.mean([one["correlations"] for one in seen], axis=0)
@@ -134,8 +134,8 @@ class Shared:
         u, correlations, v = svd(w_a.T @ self.c @ w_b)
         return u, np.clip(correlations, 0.0, 1.0), v
 
-    def _learned(self, fold: int, signs: Float64, rank: int) -> Figures:
-        """Learned on the other folds, measured on this one, with the buckets signed."""
+    def _learned(self, fold: int, rank: int, signs: Signs | None = None) -> Figures:
+        """Learned on the other folds, measured on this one; of the draw of chance with these signs, where given."""
         train = self._parts.without(fold, signs)
         c, s_a, s_b = self._parts.total(fold, signs)
         n = self.items - self._parts.count(fold)
@@ -167,14 +167,14 @@ class _Parts:
     Attributes:
         counts: (BUCKETS,) items.
         c: (BUCKETS, d_a, d_b) sums of products.
-        gaps: per side, (BUCKETS, d) means.
+        sums: per side, (BUCKETS, d) sums of centred rows.
         s: per side, (folds, d, d) sums of products.
         squares: per side, (n,) squared norms of the centred rows.
     """
 
     counts: npt.NDArray[np.int64]
     c: Float64
-    gaps: tuple[Float64, Float64]
+    sums: tuple[Float64, Float64]
     s: tuple[Float64, Float64]
     squares: tuple[Float64, Float64]
 
@@ -185,7 +185,7 @@ class _Parts:
         means = tuple(x.mean(axis=0, dtype=np.float64) for x in (a, b))
         c = np.zeros((BUCKETS, a.shape[1], b.shape[1]))
         s = tuple([np.zeros((x.shape[1],) * 2, order="F") for _ in range(folds)] for x in (a, b))
-        gaps = (np.zeros((BUCKETS, a.shape[1])), np.zeros((BUCKETS, b.shape[1])))
+        sums = (np.zeros((BUCKETS, a.shape[1])), np.zeros((BUCKETS, b.shape[1])))
         squares = (np.empty(len(a)), np.empty(len(b)))
         for bucket in range(BUCKETS):
             rows = np.flatnonzero(buckets == bucket)
@@ -195,10 +195,10 @@ class _Parts:
             for side, x in enumerate(centred):
                 if len(x):  # half of a symmetric product is enough
                     s[side][fold] = dsyrk(1.0, x.T, 1.0, s[side][fold], lower=1, overwrite_c=1)
-                    gaps[side][bucket] = x.mean(axis=0)
+                    sums[side][bucket] = x.sum(axis=0)
                 squares[side][rows] = np.einsum("ij,ij->i", x, x)
         whole = tuple(np.stack([np.tril(one) + np.tril(one, -1).T for one in side]) for side in s)
-        return cls(np.bincount(buckets, minlength=BUCKETS), c, gaps, (whole[0], whole[1]), squares)
+        return cls(np.bincount(buckets, minlength=BUCKETS), c, sums, (whole[0], whole[1]), squares)
 
     @property
     def folds(self) -> int:
@@ -208,34 +208,42 @@ class _Parts:
         """Items of a fold."""
         return int(self.counts.reshape(self.folds, -1)[fold].sum())
 
-    def total(self, fold: int | slice, signs: Float64 | None = None) -> tuple[Float64, Float64, Float64]:
-        """C, S_a, S_b of a fold, or of all: ddof = 1."""
-        signs = np.ones(BUCKETS) if signs is None else signs
-        chosen = np.zeros((self.folds, BUCKETS // self.folds))
+    def total(self, fold: int | slice, signs: Signs | None = None) -> tuple[Float64, Float64, Float64]:
+        """C, S_a, S_b of a fold, or of all: ddof = 1. With signs a draw of chance in the place of C."""
+        chosen = np.zeros(self.folds)
         chosen[fold] = 1
         return self._of(chosen, signs)
 
-    def without(self, fold: int, signs: Float64) -> tuple[Float64, Float64, Float64]:
-        """C, S_a, S_b of all folds but one."""
-        chosen = np.ones((self.folds, BUCKETS // self.folds))
+    def without(self, fold: int, signs: Signs | None = None) -> tuple[Float64, Float64, Float64]:
+        """The same of all folds but one."""
+        chosen = np.ones(self.folds)
         chosen[fold] = 0
         return self._of(chosen, signs)
 
-    def _of(self, chosen: Float64, signs: Float64) -> tuple[Float64, Float64, Float64]:
-        n = max(float(chosen.ravel() @ self.counts) - 1, 1.0)
-        c = np.tensordot(chosen.ravel() * signs, self.c, 1) / n
-        s_a, s_b = (np.tensordot(chosen[:, 0], s, 1) / n for s in self.s)
-        return c, s_a, s_b
+    def _of(self, chosen: Float64, signs: Signs | None) -> tuple[Float64, Float64, Float64]:
+        """About the means of the chosen items: those of all would tell each fold of a hub in another."""
+        buckets = np.repeat(chosen, BUCKETS // self.folds)
+        counts = self.counts * (buckets > 0)
+        sums = (self.sums[0] * buckets[:, None], self.sums[1] * buckets[:, None])
+        (a, b), n = (one.sum(axis=0) for one in sums), max(int(counts.sum()), 2)
+        if signs is None:
+            c = np.tensordot(buckets, self.c, 1) - np.outer(a, b / n)
+        else:
+            c = signed_sums(self.c, counts, sums, (buckets * signs)[None], self.c.dtype)[0]
+        s_a, s_b = (np.tensordot(chosen, s, 1) - np.outer(x, x / n) for s, x in zip(self.s, (a, b), strict=True))
+        return c / (n - 1), s_a / (n - 1), s_b / (n - 1)
 
     def draws(self, whitenings: Sequence[Whitening]) -> npt.NDArray[np.float32]:
-        """Draws of what the whitened cross-covariance is by chance, buckets about the others' means: (D, r_a, r_b)."""
+        """Draws of what the whitened cross-covariance is by chance: (D, r_a, r_b)."""
         n = max(float(self.counts.sum()) - 1, 1.0)
         w_a, w_b = (one.whitener for one in whitenings)
-        farther = self.counts * (apart(self.counts) ** 2 - 1)
         draws = np.empty((DRAWS, w_a.shape[1], w_b.shape[1]), np.float32)
-        for i, signs in enumerate(balanced_signs(BUCKETS).astype(np.float64)):
-            signed = np.tensordot(signs, self.c, 1) + (self.gaps[0].T * (signs * farther)) @ self.gaps[1]
-            draws[i] = w_a.T @ (signed / n) @ w_b
+        signs = balanced_signs(BUCKETS).astype(np.float64)
+        for some in np.array_split(np.arange(DRAWS), 4):
+            for i, signed in zip(
+                some, signed_sums(self.c, self.counts, self.sums, signs[some], self.c.dtype), strict=True
+            ):
+                draws[i] = w_a.T @ (signed / n) @ w_b
         return draws
 
 

@@ -79,7 +79,7 @@ def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = ma
     evidence = _enough(evidence, warnings)
     how = _decomposition(evidence, options, chance=options.tested, parallel=parallel)
     subspaces = shared_subspaces(evidence.moments, list(evidence.modalities), how, evidence.own)
-    ranks = _ranks(subspaces, options, warnings)
+    ranks = _ranks(subspaces, evidence.moments, options, warnings)
     projectors = {}
     for name, subspace in subspaces.items():
         kept = _kept(subspace, options)
@@ -138,11 +138,19 @@ def _kept(subspace: SharedSubspace, options: FitOptions) -> int:
     return min(options.max_rank, subspace.dim - 1, len(subspace.spectrum))
 
 
-def _ranks(subspaces: Mapping[str, SharedSubspace], options: FitOptions, warnings: list[str]) -> dict[str, int]:
+def _ranks(
+    subspaces: Mapping[str, SharedSubspace],
+    moments: Mapping[Pair, CrossMoments],
+    options: FitOptions,
+    warnings: list[str],
+) -> dict[str, int]:
     ranks = {}
     for name, one in subspaces.items():
-        rule = options.rank[name]
-        ranks[name] = rule.choose(one.spectrum, one.significance, dim=one.dim, kept=_kept(one, options))
+        rule, kept = options.rank[name], _kept(one, options)
+        # Whitened modalities have no directions where they do not vary: the data are like that, no option is wrong.
+        others = sum(pair.dims[1 - names.index(name)] for names, pair in moments.items() if name in names)
+        shareable = min(one.dim, others)
+        ranks[name] = rule.choose(one.spectrum, one.significance, dim=one.dim, kept=kept, shareable=shareable)
         _warn_rank(name, ranks[name], one, rule, warnings)
     return ranks
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clear_cli.chance import balanced_signs
 from clear_cli.config import FitOptions
 from clear_cli.curve import STRENGTHS, curve, ranks_of, variance_kept
 from clear_cli.diagnostics import leftover
@@ -14,6 +15,7 @@ from clear_cli.drift import Drift
 from clear_cli.health import pair_hashes, row_hashes
 from clear_cli.moments import buckets_of
 from clear_cli.projector import Projector
+from clear_cli.shared import Shared
 from clear_cli.values import PerModality, read_rank
 from clear_cli.workflow.evidence import FOLDS
 from clear_cli.workflow.heldout import held_out_leftover
@@ -69,6 +71,45 @@ def test_of_independent_modalities_all_of_it_is_chance() -> None:
     fitted = fit({"image": rng.normal(size=(4000, 12)), "text": rng.normal(size=(4000, 8))}, rank=2)
     found = held_out_leftover(fitted, FitOptions(rank=PerModality(read_rank(2))))["image", "text"]
     assert found["value"] == pytest.approx(found["chance"], abs=0.15)
+
+
+@pytest.mark.parametrize("items", [400, 2000])
+def test_a_hub_is_not_found_again_in_folds_that_it_is_not_in(items: int) -> None:
+    seen, drawn, significant = [], [], 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        a, b = rng.normal(size=(items, 20)), rng.normal(size=(items, 12))
+        a[0], b[0] = 50 * a[0], 50 * b[0]
+        figures = Shared(a, b, buckets_of(pair_hashes(row_hashes(a), row_hashes(b)), 32), FOLDS).figures(1)
+        seen.append(figures["held_out"]["canonical_correlation_top"]["value"])
+        drawn.append(figures["held_out"]["canonical_correlation_top"]["chance"])
+        significant += figures["canonical_correlations_significant"] > 0
+    assert abs(np.mean(seen)) < 0.15  # .4 at 400 items, were each fold centred on the mean of all
+    assert abs(np.mean(seen) - np.mean(drawn)) < 0.2
+    assert significant <= 2
+
+
+def test_both_parts_of_a_fold_are_about_their_own_means() -> None:
+    a, b = (x + 3 for x in planted(400, (12, 8)))
+    buckets = buckets_of(pair_hashes(row_hashes(a), row_hashes(b)), 32)
+    parts = Shared(a, b, buckets, FOLDS)._parts
+    inside = buckets < 32 // FOLDS
+    for rows, found in ((inside, parts.total(0)), (~inside, parts.without(0))):
+        whole = np.cov(a[rows].T, b[rows].T)
+        for one, expected in zip(found, (whole[:12, 12:], whole[:12, :12], whole[12:, 12:]), strict=True):
+            np.testing.assert_allclose(one, expected, atol=1e-12 * np.abs(whole).max())
+
+
+def test_a_draw_of_a_part_is_of_its_buckets_about_the_mean_of_its_others() -> None:
+    a, b = planted(400, (12, 8))
+    buckets = buckets_of(pair_hashes(row_hashes(a), row_hashes(b)), 32)
+    signs, part = balanced_signs(32)[0], buckets >= 32 // FOLDS
+    expected = np.zeros((12, 8))
+    for bucket in range(32 // FOLDS, 32):
+        inside, others = buckets == bucket, part & (buckets != bucket)
+        expected += signs[bucket] * (a[inside] - a[others].mean(axis=0)).T @ (b[inside] - b[others].mean(axis=0))
+    drawn = Shared(a, b, buckets, FOLDS)._parts.without(0, signs)[0]
+    np.testing.assert_allclose(drawn, expected / (part.sum() - 1), atol=1e-12 * np.abs(drawn).max())
 
 
 def test_items_with_equal_contents_are_in_one_fold() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
 import clear_cli
+from clear_cli.winsor import Limit
 from clear_cli.workflow.fitting import Fitted
 from tests.laws.planted import Floats, angle, dense_covariance, fit, orthonormal, planted
 
@@ -344,6 +345,17 @@ def test_a_winsorised_fit_does_not_clip_the_output() -> None:
     image = fit(sides, rank=RANK, winsorise=0.95).projectors["image"]
     u = image.directions[:, :RANK]
     np.testing.assert_allclose(image.transform(sides["image"]), sides["image"] @ (np.eye(12) - u @ u.T), atol=1e-10)
+
+
+def test_a_few_far_rows_do_not_decide_how_loud_the_others_are_where_the_fit_is_winsorised() -> None:
+    sides = catalogue()
+    sides["image"][:4] *= 1000
+    image = fit(sides, scale="rms", winsorise=0.95).projectors["image"]
+    drawn_in = Limit.of(sides["image"], 0.95).shortened(sides["image"])
+    assert image.scale * np.sqrt(np.mean(np.sum(drawn_in**2, axis=1))) == pytest.approx(1, rel=1e-12)
+    written = fit(sides, rank=0, scale="rms", winsorise=0.95).projectors["image"].transform(sides["image"])
+    assert 0.8 < np.sqrt(np.mean(np.sum(written[4:] ** 2, axis=1))) < 1.2
+    assert np.sqrt(np.mean(np.sum(written**2, axis=1))) > 50
 
 
 @pytest.mark.parametrize("modalities", [2, 3])

@@ -11,6 +11,7 @@ import pytest
 
 from clear_cli.errors import ClearError, DataError, OutputError, UsageError
 from clear_cli.machine import Machine
+from clear_cli.rank import RankRule
 from clear_cli.values import PerModality, read_rank, read_strength
 from tests.laws.planted import Floats, fit, planted
 
@@ -41,8 +42,10 @@ def test_a_rank_of_more_directions_than_are_kept(sides: dict[str, Floats]) -> No
     )
 
 
-def test_a_rank_of_more_directions_than_the_partner_has(sides: dict[str, Floats]) -> None:
-    assert refusal(UsageError, lambda: fit(sides, rank={"image": 10, "text": 2})) == (
+@pytest.mark.parametrize("directions", ["covariance", "correlation"])
+def test_a_rank_of_more_directions_than_the_partner_has(sides: dict[str, Floats], directions: str) -> None:
+    sides["image"][:, 4:] = 0  # what the data leave of them does not change what is refused
+    assert refusal(UsageError, lambda: fit(sides, rank={"image": 10, "text": 2}, directions=directions)) == (
         "rank 10 is more than the 8 directions that the modalities can share\n  fix: --rank 8 or less"
     )
 
@@ -60,13 +63,25 @@ def test_a_strength_that_is_none(strength: Any) -> None:
     )
 
 
-def test_a_fixed_rank_of_what_is_hardly_shared_is_cut_with_a_warning() -> None:
+@pytest.mark.parametrize("max_rank", [5, 256])
+@pytest.mark.parametrize("directions", ["covariance", "correlation"])
+def test_a_fixed_rank_of_what_is_hardly_shared_is_cut_with_a_warning(directions: str, max_rank: int) -> None:
     a, b = planted(200, (12, 8), shared=2, noise=0)
-    fitted = fit({"image": a, "text": b}, rank=5)
+    fitted = fit({"image": a, "text": b}, rank=5, directions=directions, max_rank=max_rank)
     assert {one.rank for one in fitted.projectors.values()} == {2}
     assert fitted.warnings == [
         f'"{name}" can lose only 2 of the 5 directions that rank 5 asks for' for name in ("image", "text")
     ]
+
+
+def test_a_rank_above_what_a_projector_of_correlation_found_is_refused_when_it_is_applied() -> None:
+    a, b = planted(200, (12, 8), shared=2, noise=0)
+    projector = fit({"image": a, "text": b}, rank=2, directions="correlation").projectors["image"]
+    kept = projector.directions.shape[1]
+    rule = RankRule.parse("5")
+    assert refusal(UsageError, lambda: rule.choose(projector.spectrum, None, dim=12, kept=kept)) == (
+        "rank 5 is more than the 2 directions that the modalities can share\n  fix: --rank 2 or less"
+    )
 
 
 def test_a_small_third_modality_does_not_stop_removal_from_the_others(sides: dict[str, Floats]) -> None:
