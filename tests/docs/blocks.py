@@ -98,7 +98,9 @@ class Page:
 
     def _call(self, command: list[str], expected: int, where: str) -> None:
         # A make that runs the tests must not have the one of a page say which directory it enters.
-        outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+        outside = {
+            name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+        }
         environment = outside | {"PYTHONUNBUFFERED": "1", "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}"}
         result = subprocess.run(
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
