@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from clear_cli.cli.console import Console
@@ -33,9 +34,8 @@ def read_inputs(sources: Sources, **more: list[str]) -> list[Input]:
     for text in sources.modality:
         one, equals, where = text.partition("=")
         if not equals or not where:
-            raise UsageError(
-                f'"{text}" does not say which modality it is', where="-m", said=text, fix=f"-m image={text}"
-            )
+            fix = f"-m {PurePath(text).stem or 'image'}={text}"
+            raise UsageError(f'"{text}" does not say which modality it is', where="-m", said=text, fix=fix)
         path, _, inside = where.partition("::")
         paths.append((one, place(path)))
         columns.append(inside or None)

@@ -21,7 +21,10 @@ def usage_error(error: typer.TyperException) -> UsageError:
     if getattr(error, "param", None) is not None and (problem := _refused(error)):
         return problem
     message = getattr(error, "format_message", lambda: str(error))()
-    return UsageError(message[:1].lower() + message[1:].rstrip("."), fix=f"{command} --help")
+    fix, missing = f"{command} --help", getattr(error, "param", None)
+    if missing is not None and missing.param_type_name == "option" and missing.metavar:
+        fix = f"{missing.opts[0]} {missing.metavar}"
+    return UsageError(message[:1].lower() + message[1:].rstrip("."), fix=fix)
 
 
 def _no_option(option: str, context: Any) -> UsageError:

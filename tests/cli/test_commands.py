@@ -379,7 +379,7 @@ class TestUsage:
     def test_a_missing_option(self, call: Run, files: Any) -> None:
         code, out, err = call("run", *modalities(files))
         assert (code, out) == (2, "")
-        assert err == "error: missing option '--out' / '-o'\n  fix: clear-cli run --help\n"
+        assert err == "error: missing option '--out' / '-o'\n  fix: --out DIR\n"
 
     def test_an_unknown_command(self, call: Run) -> None:
         code, _, err = call("rnu")
@@ -428,7 +428,10 @@ class TestUsage:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            (["-m", "image.parquet"], 'error: "image.parquet" does not say which modality it is\n'),
+            (
+                ["-m", "in/text.h5"],
+                'error: "in/text.h5" does not say which modality it is\n  in: -m\n  fix: -m text=in/text.h5\n',
+            ),
             (["-m", "image={0}"], "error: redundancy is between modalities, and there is only 1\n"),
             (["-m", "image={0}", "-m", "image={1}"], 'error: modality "image" is given twice\n'),
             (["-m", "im age={0}", "-m", "text={1}"], 'error: "im age" cannot name a modality\n'),

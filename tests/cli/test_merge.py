@@ -270,7 +270,7 @@ class TestRefusals:
                 ["day1.moments", "-o", "p", "--rank", "imgae=3"],
                 'no modality "imgae"\n  in: --rank\n  modalities: image, text\n  fix: --rank image=...',
             ),
-            (["day1.moments"], "missing option '--out' / '-o'\n  fix: clear-cli merge --help"),
+            (["day1.moments"], "missing option '--out' / '-o'\n  fix: --out FILE"),
             (["-o", "p"], "missing argument 'MOMENTS'\n  fix: clear-cli merge --help"),
         ],
     )
