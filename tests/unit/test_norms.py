@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clear_cli.norms import norm, ratio, row_norms
+from clear_cli.norms import norm, ratio, row_norms, widened
 
 SCALES = [
     *((np.float16, scale, 1e-6) for scale in (6e-8, 1.0, 1e4)),
@@ -45,6 +45,15 @@ def test_a_distance_is_the_norm_of_the_difference_which_is_left_in_the_scratch(o
 def test_a_distance_between_rows_of_half_precision_is_not_rounded_to_it() -> None:
     x, origin = np.full((1, 4), 60_000, np.float16), np.full(4, -60_000, np.float16)
     assert row_norms(x, origin).tolist() == [240_000]
+
+
+def test_only_half_precision_is_widened_and_nothing_else_is_copied() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float16)
+    assert widened(x).dtype == np.float32
+    np.testing.assert_array_equal(widened(x), x)
+    for dtype in (np.float32, np.float64):
+        wide = x.astype(dtype)
+        assert widened(wide) is wide
 
 
 def test_a_norm_of_nothing_is_zero_and_a_share_of_nothing_is_none() -> None:

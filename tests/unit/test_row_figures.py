@@ -45,6 +45,30 @@ def test_a_row_on_the_mean_loses_nothing() -> None:
     assert row_figures(projector, x, projector.transform(x))["removed"].tolist() == [0]
 
 
+def test_a_row_on_the_mean_loses_nothing_whatever_it_is_rounded_to() -> None:
+    mean = np.array([1.0, 2.0, -3.0, 0.5])
+    u = orthonormal(4, 2, np.random.default_rng(0))
+    projector = Projector("image", mean=mean, directions=u, spectrum=np.ones(2), rank=2)
+    x = mean[None].astype(np.float16)
+    figures = row_figures(projector, x, projector.transform(x))
+    assert (figures["energy"].tolist(), figures["removed"].tolist()) == ([0], [0])
+
+
+def test_an_orthogonal_removal_takes_energy_and_an_oblique_one_may_add_some() -> None:
+    rng = np.random.default_rng(0)
+    u = orthonormal(6, 2, rng)
+    x = rng.normal(size=(200, 6)).astype(np.float16)
+    x[:100] -= ((x[:100] @ u) @ u.T).astype(np.float16)  # rounding is all that a removal changes
+    for weights in (np.empty((0, 0)), u + rng.normal(size=(6, 2))):
+        one = Projector("image", mean=np.zeros(6), directions=u, spectrum=np.ones(2), rank=2, weights=weights)
+        y = one.transform(x)
+        found = row_figures(one, x, y)["removed"]
+        expected = 1 - (y.astype(np.float64) ** 2).sum(axis=1) / (x.astype(np.float64) ** 2).sum(axis=1)
+        assert expected.min() < 0
+        np.testing.assert_allclose(found, expected if weights.size else np.maximum(expected, 0), atol=1e-5)
+        assert weights.size or found.min() == 0
+
+
 def test_a_row_of_shared_signal_alone_loses_everything() -> None:
     projector, _ = fitted_image(np.float64)
     x = projector.mean[None] + 2 * projector.directions[:, 0]
@@ -83,6 +107,7 @@ def test_the_impact_on_a_modality_is_the_sum_over_its_rows() -> None:
         assert histogram[side] == counted.tolist()
         assert sum(histogram[side]) == 400
     removed, edges = np.histogram(row_figures(projector, x, y)["removed"], bins=20, range=(0, 1))
+    assert all(isinstance(one, int) for one in figures["histograms"]["removed"]["rows"])
     assert figures["histograms"]["removed"] == {"edges": pytest.approx(edges), "rows": removed.tolist()}
 
 
