@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clear_cli.moments import CrossMoments
-from clear_cli.norms import norm, ratio
+from clear_cli.norms import norm, ratio, widened
 from clear_cli.projector import Projector
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -98,9 +98,9 @@ def _neighbours(x: Floats, k: int) -> npt.NDArray[np.intp]:
     """(n, k) row numbers of the cosine nearest neighbours of each row, itself left out."""
     from sklearn.neighbors import NearestNeighbors
 
-    working = x.astype(np.result_type(x, np.float32), copy=False)
+    working = widened(x)
     # Cosine does not see the scale; near 1 the squares stay in range.
-    largest = float(np.abs(working).max(initial=0.0)) or 1.0
-    search = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute", n_jobs=1)
+    largest = float(np.abs(working).max()) or 1.0
+    search = NearestNeighbors(n_neighbors=k, metric="cosine")
     near: npt.NDArray[np.intp] = search.fit(working / largest).kneighbors(return_distance=False)
     return near

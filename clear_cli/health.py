@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from clear_cli.norms import widened
+
 Floats = npt.NDArray[np.floating[Any]]
 Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -74,7 +76,7 @@ def mix(h: Hashes) -> Hashes:
 def row_status(x: Floats) -> npt.NDArray[np.uint8]:
     """USED, MISSING or NON_FINITE for each row of x (n, d) by its values alone: (n,)."""
     status = np.zeros(len(x), dtype=np.uint8)
-    x = x.astype(np.result_type(x, np.float32), copy=False)  # float16 has no arithmetic of its own
+    x = widened(x)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", x, x)
     # The sum of squares is cheap but can under- or overflow for honest rows, so only its suspects are looked at.

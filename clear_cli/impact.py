@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.norms import norm, ratio, row_norms
+from clear_cli.norms import norm, ratio, row_norms, widened
 from clear_cli.projector import Projector
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -29,7 +29,7 @@ def row_figures(projector: Projector, x: Floats, y: Floats) -> dict[str, Float64
     before, left = projector.remainders(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Rounding may leave a row with a little more energy than it had; an oblique projection does so by nature.
-        removed = np.where(before > 0, np.minimum(1 - (left / before) ** 2, 1.0), 0.0)
+        removed = np.where(before > 0, 1 - (left / before) ** 2, 0.0)
     orthogonal = not projector.weights.size
     return {
         "norm_before": row_norms(x),
@@ -62,7 +62,7 @@ class Impact:
         self._removed_bins += np.histogram(figures["removed"], bins=20, range=(0.0, 1.0))[0]
         for side, (rows, norms) in enumerate(((x, figures["norm_before"]), (y, figures["norm_after"]))):
             self._norms[side] += float(norms.sum())
-            working = rows.astype(np.result_type(rows, np.float32), copy=False)
+            working = widened(rows)
             self._sums[side] += np.ones(len(rows), working.dtype) @ working
             doublings = np.floor(np.log2(norms[norms > 0]) * self.BINS_PER_DOUBLING).astype(int)
             for value, count in zip(*np.unique(doublings, return_counts=True), strict=True):

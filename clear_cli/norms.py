@@ -11,12 +11,17 @@ Floats = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]
 
 
+def widened(x: Floats) -> Floats:
+    """Rows of float16 as float32, for it has no arithmetic of its own; others as they are, not copied."""
+    return x.astype(np.result_type(x, np.float32), copy=False)
+
+
 def row_norms(x: Floats, origin: Floats | None = None, scratch: Floats | None = None) -> Float64:
     """||x_i - origin||_2 of each row of x (n, d), right over the whole range of the type: (n,).
 
     `origin` is one point (d,) or one for each row (n, d); `scratch` (n, d) is overwritten, where it is given.
     """
-    rows = x.astype(np.result_type(x, np.float32), copy=False)
+    rows = widened(x)
     if origin is not None:
         rows = np.subtract(rows, origin, out=scratch)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -17,6 +18,8 @@ from clear_cli.health import (
     PLACEHOLDER_ROWS,
     RepeatedRows,
     Status,
+    mix,
+    pair_hashes,
     row_hashes,
     row_status,
 )
@@ -103,6 +106,62 @@ def test_among_more_values_than_are_remembered_none_that_fills_enough_is_lost(se
 @given(st.lists(st.integers(1, 9), max_size=200), st.integers(0, 2**32 - 1), batches)
 def test_a_value_in_fewer_than_ten_rows_is_never_a_placeholder(counts: list[int], seed: int, sizes: list[int]) -> None:
     assert len(in_batches(repeats(counts, 100, seed), sizes).placeholders()) == 0
+
+
+def test_mixing_is_the_finaliser_of_splitmix64() -> None:
+    # The first outputs of the generator from seed 0, as published with it: each adds the golden gamma to its state.
+    gamma = 0x9E3779B97F4A7C15
+    states = np.array([(i * gamma) % 2**64 for i in range(3)], dtype=np.uint64)
+    assert [hex(one) for one in mix(states).tolist()] == [
+        "0xe220a8397b1dcdaf",
+        "0x6e789e6aa1b965f4",
+        "0x6c45d188009454f",
+    ]
+
+
+def test_a_pair_is_its_two_contents_in_their_order() -> None:
+    a, b = np.arange(5, dtype=np.uint64), np.arange(10, 15, dtype=np.uint64)
+    assert len({*pair_hashes(a, b).tolist(), *pair_hashes(b, a).tolist()}) == 10
+
+
+def test_a_row_is_hashed_by_its_bytes() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    assert row_hashes(x[:, ::2]).tolist() == [xxhash.xxh3_64_intdigest(row[::2].tobytes()) for row in x]
+    assert row_hashes(x).dtype == np.uint64
+
+
+@pytest.mark.parametrize("often", [PLACEHOLDER_ROWS - 1, PLACEHOLDER_ROWS])
+def test_ten_rows_are_enough_where_they_are_one_in_a_thousand(often: int) -> None:
+    assert in_batches(repeats([often], 3000, 0), []).placeholders().tolist() == ([0] if often == 10 else [])
+    assert in_batches(repeats([often], 10_000 - often, 0), []).placeholders().tolist() == ([0] if often == 10 else [])
+    assert in_batches(repeats([often], 10_001 - often, 0), []).placeholders().tolist() == []
+
+
+def test_many_repeated_values_are_fillers_only_where_each_fills_a_hundredth() -> None:
+    families = [20] * MAX_PLACEHOLDERS
+    assert in_batches(repeats(families, 1840, 0), []).placeholders().tolist() == list(range(8))
+    # One more, and these are twelve in two thousand: only those in twenty rows stay.
+    assert in_batches(repeats([*families, 12], 1828, 0), []).placeholders().tolist() == list(range(8))
+    assert in_batches(repeats([20] * (MAX_PLACEHOLDERS + 1), 1820, 0), []).placeholders().tolist() == []
+
+
+@pytest.mark.parametrize(("others", "coarse"), [(99, True), (100, True), (101, False)])
+def test_where_other_values_stand_for_three_rows_each_a_modality_is_coarse(others: int, coarse: bool) -> None:
+    rest = [3] * 100 if others == 100 else [3] * 99 + ([1, 1] if others == 101 else [])
+    found = in_batches(repeats([50, *rest], 0, 0), []).placeholders().tolist()
+    assert found == ([] if coarse else [0])
+
+
+def test_how_much_is_remembered_is_bounded() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RepeatedRows, "CAPACITY", 64)
+        patch.setattr(RepeatedRows, "BUFFER", 70)
+        rows = in_batches(repeats([200], 4000, 0), [37] * 120)
+        assert rows.rows == 4200
+        assert rows.placeholders().tolist() == [0]
+        # Of 64 values in 70 rows, none has to go.
+        exact = in_batches(repeats([11] * 2, 62, 0), [70])
+        assert exact.placeholders().tolist() == [0, 1]
 
 
 def test_asking_early_does_not_change_the_answer() -> None:

@@ -129,3 +129,56 @@ def test_what_is_neither_a_number_nor_a_share_is_refused(text: str) -> None:
     assert str(error.value) == (
         f'rank "{text}" is not auto, a number of directions or a percentage\n  fix: --rank 16 or --rank 90%'
     )
+
+
+def test_a_cut_between_equal_values_is_tied_and_one_at_either_end_is_not() -> None:
+    assert tied_at(np.array([1.0, 1.0]), 1)
+    assert tied_at(np.array([2.0, 1.0, 1.0 - 1e-6, 0.5]), 2)
+    assert not tied_at(np.array([2.0, 1.0, 1.0 - 3e-6, 0.5]), 2)
+    assert not any(tied_at(np.ones(2), rank) for rank in (0, 2))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_energy_is_in_the_squares_whatever_the_units(scale: float) -> None:
+    spectrum = scale * np.array([2.0, 1.0, 1.0, 0.0])
+    np.testing.assert_allclose(cumulative_energy(spectrum), [4 / 6, 5 / 6, 1, 1])
+    assert [energy_rank(spectrum, share) for share in (0.6, 0.7, 5 / 6, 0.9, 1.0)] == [1, 2, 2, 3, 3]
+    assert cumulative_energy(0 * spectrum).tolist() == [0, 0, 0, 0]
+    assert cumulative_energy(spectrum[:0]).shape == (0,)
+    assert (energy_rank(0 * spectrum, 1.0), energy_rank(spectrum[:0], 1.0)) == (0, 0)
+
+
+def test_what_is_no_more_than_rounding_has_no_rank() -> None:
+    eps = float(np.finfo(np.float64).eps)
+    spectrum = np.array([1.0, 0.5, 9 * eps, 7 * eps])
+    assert numeric_rank(spectrum, 8) == 3
+    assert numeric_rank(spectrum, 10) == 2
+    assert numeric_rank(spectrum, 2) == 4  # the larger of dimensions and values counts
+    assert (numeric_rank(np.zeros(3), 3), numeric_rank(spectrum[:0], 3)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rank", "dim", "values", "kept", "problem", "fix"),
+    [
+        (8, 8, 5, 5, "rank 8 would remove the whole modality: it has 8 dimensions", "--rank 5 or less"),
+        (4, 4, 5, 5, "rank 4 would remove the whole modality: it has 4 dimensions", "--rank 3 or less"),
+        (6, 8, 5, 5, "rank 6 is more than the 5 directions that the modalities can share", "--rank 5 or less"),
+        (
+            5,
+            8,
+            5,
+            4,
+            "rank 5 is more than the 4 directions that are kept",
+            "--max-rank 5 when fitting, or --rank 4 or less",
+        ),
+    ],
+)
+def test_a_number_that_cannot_be_removed_is_refused_with_the_largest_that_can(
+    rank: int, dim: int, values: int, kept: int, problem: str, fix: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        RankRule.parse(str(rank)).choose(np.ones(values), None, dim=dim, kept=kept)
+    assert str(error.value) == f"{problem}\n  fix: {fix}"
+    largest = min(dim - 1, values, kept)
+    assert RankRule.parse(str(largest)).choose(np.ones(values), None, dim=dim, kept=kept) == largest
+    assert RankRule.parse("100%").choose(np.ones(values), None, dim=dim, kept=kept) == largest

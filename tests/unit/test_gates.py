@@ -35,13 +35,40 @@ def test_a_gate_is_about_every_pair() -> None:
 def test_a_gate_may_be_about_one() -> None:
     assert passed("image+text.leftover_heldout<0.1") == {"image+text": True}
     assert passed("text.variance_kept>90%") == {"text": False}
-    with pytest.raises(UsageError, match="is about nothing here"):
+    assert passed("text.variance_kept>=90%") == {"text": True}
+    with pytest.raises(UsageError) as error:
         passed("video.variance_kept>0.5")
+    assert str(error.value) == (
+        'gate "video.variance_kept>0.5" is about nothing here\n  in: --gate\n  known: image, text, audio'
+    )
+
+
+def test_a_gate_may_be_about_the_whole() -> None:
+    (verdict,) = judge([Gate.parse("scale_ratio<=2")], {**DOCUMENT, "scale_ratio": {"after": 1.5}})
+    assert (verdict.place, verdict.value, verdict.passed) == ("", 1.5, True)
 
 
 @pytest.mark.parametrize("text", ["audio.variance_kept>=0", "rv<=1", "scale_ratio<10"])
 def test_what_was_not_computed_fails(text: str) -> None:
     assert not any(passed(text).values())
+
+
+def test_what_is_no_number_was_not_computed() -> None:
+    odd = {"modalities": {"image": {"variance_kept": "much"}, "text": {"variance_kept": {"of": 1}}}}
+    verdicts = judge([Gate.parse("variance_kept>=0")], odd)
+    assert [(one.place, one.value, one.passed) for one in verdicts] == [("image", None, False), ("text", None, False)]
+
+
+def test_a_verdict_says_the_figure_and_where_it_was() -> None:
+    texts = [
+        str(verdict) for verdict in judge([Gate.parse(" variance_kept >= 0.7 "), Gate.parse("warnings<2")], DOCUMENT)
+    ]
+    assert texts == [
+        "variance_kept >= 0.7: 0.6 (image)",
+        "variance_kept >= 0.7: 0.9 (text)",
+        "variance_kept >= 0.7: not computed (audio)",
+        "warnings<2: 1",
+    ]
 
 
 def test_a_gate_on_nothing_fails() -> None:
@@ -65,11 +92,16 @@ def test_what_is_no_gate(text: str) -> None:
     assert str(error.value) == f"\"{text}\" is not a gate\n  in: --gate\n  fix: --gate 'leftover_heldout<=0.1'"
 
 
-def test_an_unknown_metric_lists_those_that_are_known() -> None:
+def test_an_unknown_metric_lists_those_that_are_known_and_the_nearest() -> None:
     with pytest.raises(UsageError) as error:
-        Gate.parse("leftover_held_out<=0.1")
-    assert f"metrics: {', '.join(METRICS)}" in str(error.value)
-    assert str(error.value).endswith("fix: --gate 'leftover_heldout<=0.1'")
+        Gate.parse("leftover_held<=0.1")
+    lines = [
+        'no metric "leftover_held"',
+        "in: --gate",
+        f"metrics: {', '.join(METRICS)}",
+        "fix: --gate 'leftover_heldout<=0.1'",
+    ]
+    assert str(error.value) == "\n  ".join(lines)
 
 
 def test_every_metric_is_a_figure_of_the_document() -> None:
