@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def damaged(where: Path) -> DataError:
 def _diagnostics(file: Path) -> dict[str, Any]:
     give = "give an output directory of run, fit, apply or diagnose"
     try:
-        found = json.loads(file.read_bytes())
+        found = json.loads(file.read_bytes(), parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         raise DataError(unreadable(error, file).problem, where=file, fix=give) from error
     except ValueError as error:
@@ -81,6 +82,14 @@ def _diagnostics(file: Path) -> dict[str, Any]:
     if not _whole(found):
         raise damaged(file)
     return found  # type: ignore[no-any-return]
+
+
+def _finite(text: str) -> float:
+    """A number; a ValueError where it is none that we write, such as NaN or 1e999."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not finite")
+    return number
 
 
 def _whole(document: dict[str, Any]) -> bool:

@@ -47,6 +47,8 @@ FOREIGN = f"these are no diagnostics of clear-cli\n  in: {{}}\n  fix: {GIVE}"
         ('{"schema_version": 1, "modalities": {}, "pairs": [5], "warnings": []}', DAMAGED),
         ('{"schema_version": 1, "modalities": {}, "pairs": [{"modalities": ["a"]}], "warnings": []}', DAMAGED),
         ('{"schema_version": 1, "modalities": {}, "pairs": [], "warnings": 3}', DAMAGED),
+        ('{"schema_version": 1, "modalities": {}, "pairs": [], "warnings": [], "more": NaN}', DAMAGED),
+        ('{"schema_version": 1, "modalities": {}, "pairs": [], "warnings": [], "more": -1e999}', DAMAGED),
         (
             '{"schema_version": 99, "anything": "else"}',
             "diagnostics of schema version 99 are not supported\n  in: {}\n  supported: 1\n  fix: upgrade clear-cli",
