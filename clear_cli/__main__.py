@@ -21,9 +21,13 @@ M_ARENA_MAX = -8
 """A parameter of mallopt(3)."""
 
 
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Unlike SIG_IGN without a word on stderr, where the signal came just before it is ignored."""
+
+
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     for other in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(other, signal.SIG_IGN)  # the first one cleans up, and a second must not cut that short
+        signal.signal(other, _ignore)  # the first one cleans up, and a second must not cut that short
     raise Stopped(number)
 
 
