@@ -37,7 +37,7 @@ BLOCK_BYTES = 2 << 20
 TOLERANCE = 1e-4
 """How near to the truth the top singular values of draws are, relative to them."""
 STEEP = 1.5
-"""Where chance falls by no more than this over the significant directions, a straight line is near enough to it."""
+"""Where chance falls by no more than this factor over the significant directions, a straight line is near enough."""
 MAX_STEPS = 128
 """After which what is found is taken for them; some 25 do."""
 
