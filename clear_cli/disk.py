@@ -45,10 +45,9 @@ def fingerprints(root: Path, *, but: str) -> dict[str, dict[str, int | str]]:
 
     What is neither a file nor a folder has none ({}), such as a link to nowhere, or to a folder, which is not followed.
     """
-    paths = sorted({path for path in root.rglob("*") if path.is_symlink() or not path.is_dir()} - {root / but})
+    names = sorted(set(files_in(root)) - {but})
     with ThreadPoolExecutor(2) as pool:
-        names = (path.relative_to(root).as_posix() for path in paths)
-        found = pool.map(lambda path: fingerprint(path) if path.is_file() else {}, paths)
+        found = pool.map(lambda name: fingerprint(root / name) if (root / name).is_file() else {}, names)
         return dict(zip(names, found, strict=True))
 
 
@@ -61,7 +60,8 @@ def refuse_foreign(out: Path, present: Iterable[str], manifest: dict[str, Any], 
         manifest: Its manifest, which names those that are of the run.
         own: The name of the manifest.
     """
-    foreign = sorted(set(present) - {own, *manifest.get("outputs", ())})
+    written = manifest.get("outputs")
+    foreign = sorted(set(present) - {own, *(written if isinstance(written, dict) else ())})
     if foreign:
         more = f" and {len(foreign) - LISTED:,} more" if len(foreign) > LISTED else ""
         files = ", ".join(foreign[:LISTED]) + more

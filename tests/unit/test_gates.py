@@ -39,7 +39,8 @@ def test_a_gate_may_be_about_one() -> None:
     with pytest.raises(UsageError) as error:
         passed("video.variance_kept>0.5")
     assert str(error.value) == (
-        'gate "video.variance_kept>0.5" is about nothing here\n  in: --gate\n  known: image, text, audio'
+        'gate "video.variance_kept>0.5" is about nothing here\n  in: --gate\n  known: image, text, audio\n'
+        "  fix: --gate 'image.variance_kept>0.5'"
     )
 
 
