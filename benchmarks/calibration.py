@@ -354,7 +354,7 @@ def _cost(a: Rows, b: Rows, hashes: npt.NDArray[np.uint64], threads: Executor) -
     moments = moments_of(a, b, hashes, parallel=threads.map)
     found = decomposed(moments)
     fitted = Clocks.now()
-    draws, unit = draws_of(moments)
+    draws, unit = draws_of(moments, parallel=threads.map)
     significance(*found, draws, unit=unit, parallel=threads.map)
     return fitted - started, Clocks.now() - fitted
 

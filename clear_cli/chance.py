@@ -15,15 +15,14 @@ after the same deflation, (I - U_j U_j^T) N (I - V_j V_j^T).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.moments import CrossMoments
+from clear_cli.moments import CrossMoments, ParallelMap
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -34,20 +33,14 @@ DRAWS = 31
 LEVEL = 0.95
 BLOCK_BYTES = 2 << 20
 """Of the products that are looked at together, so that they stay in the cache."""
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 """How near to the truth the top singular values of draws are, relative to them."""
 STEEP = 1.5
 """Where chance falls by no more than this factor over the significant directions, a straight line is near enough."""
+LARGE = 1 << 20
+"""Entries of a draw from which on threads pay; in smaller ones they only wait for the interpreter."""
 MAX_STEPS = 128
 """After which what is found is taken for them; some 25 do."""
-
-
-class ParallelMap(Protocol):
-    """`map`, or the `map` of an executor."""
-
-    def __call__(self, function: Callable[[Any], float], items: Iterable[Any], /) -> Iterable[float]:
-        """Call the function with each item; the results in the same order."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +89,16 @@ def significance(
         u, v, draws = v, u, draws.transpose(0, 2, 1)
     largest = max(float(draws.max()), -float(draws.min())) or 1.0
     found: dict[int, Float64] = {}
+    vectors = {-1: [np.zeros(len(v), np.float32)] * len(draws)}
 
     def tops(depth: int) -> Float64:
         if depth not in found:
             left, right = u[:, :depth].astype(np.float32), v[:, :depth].astype(np.float32)
-            one = partial(_deflated_norm, u=left, v=right, largest=largest)
-            found[depth] = unit * np.fromiter(parallel(one, draws), np.float64, len(draws))
+            before = vectors[max(one for one in vectors if one < depth)]
+            one = partial(_deflated_top, u=left, v=right, largest=largest)
+            both = list((parallel if u.shape[0] * v.shape[0] >= LARGE else map)(one, zip(draws, before, strict=True)))
+            vectors[depth] = [vector for _, vector in both]
+            found[depth] = unit * np.array([norm for norm, _ in both])
         return found[depth]
 
     depth, last = 0, -1
@@ -122,8 +119,12 @@ def significance(
     return Significance(depth, _effective(spectrum[:depth], median[:depth]), high, median)
 
 
-def draws_of(moments: CrossMoments) -> tuple[Float32, float]:
+def draws_of(moments: CrossMoments, *, parallel: ParallelMap = map) -> tuple[Float32, float]:
     """What the cross-covariance of a pair is by chance: balanced signed sums of its buckets.
+
+    Args:
+        moments: Of the pair.
+        parallel: Runs the sums. The result does not depend on it.
 
     Returns:
         The draws (D, d_a, d_b), none of whose entries is above 1, and the unit that they are to be multiplied by.
@@ -133,13 +134,18 @@ def draws_of(moments: CrossMoments) -> tuple[Float32, float]:
     bound = np.sqrt(moments.squares[0].sum()) * np.sqrt(moments.squares[1].sum())
     exponent = int(np.frexp(bound)[1]) + 2
     signs = np.ldexp(balanced_signs(len(moments.count)).astype(np.float64), -exponent)
-    draws = signed_sums(moments.products, moments.count, moments.sums, signs, np.dtype(np.float32))
+    draws = signed_sums(moments.products, moments.count, moments.sums, signs, np.dtype(np.float32), parallel)
     n = max(moments.items - 1, 1)
     return draws, float(np.ldexp(1 / n, exponent - moments.scale(0) - moments.scale(1)))
 
 
 def signed_sums(
-    products: Float64, count: Counts, sums: tuple[Float64, Float64], signs: Float64, dtype: np.dtype[Any]
+    products: Float64,
+    count: Counts,
+    sums: tuple[Float64, Float64],
+    signs: Float64,
+    dtype: np.dtype[Any],
+    parallel: ParallelMap = map,
 ) -> npt.NDArray[Any]:
     """Sums of buckets with signs, the products of each taken about the mean of the items in all others.
 
@@ -154,6 +160,7 @@ def signed_sums(
         sums: per side, (B, d) sums of rows about the same origin.
         signs: (S, B) what each bucket is multiplied by.
         dtype: Of what is returned.
+        parallel: Runs parts of the sums. The result does not depend on it.
 
     Returns:
         (S, d_a, d_b).
@@ -167,9 +174,13 @@ def signed_sums(
     right = np.stack([means[1], gaps[1]], axis=1)
     signed = np.empty((len(signs), *products.shape[1:]), dtype)
     step = max(BLOCK_BYTES // (len(count) * products.shape[2] * 8), 1)
-    for start in range(0, products.shape[1], step):
+
+    def add(start: int) -> None:
         rows = slice(start, start + step)
         signed[:, rows] = np.tensordot(signs, products[:, rows] + left[:, rows] @ right, 1)
+
+    for _ in parallel(add, range(0, products.shape[1], step)):
+        pass
     return signed
 
 
@@ -186,18 +197,26 @@ def balanced_signs(buckets: int) -> Signs:
     return np.array(list(distinct.values())[:DRAWS])
 
 
-def _deflated_norm(n: Float32, *, u: Float32, v: Float32, largest: float) -> float:
-    """The top singular value of (I - U U^T) N (I - V V^T), of which no entry of N (d, d_q) is above `largest`.
+def _deflated_top(draw: tuple[Float32, Float32], *, u: Float32, v: Float32, largest: float) -> tuple[float, Float32]:
+    """The top singular value of (I - U U^T) N (I - V V^T), and its right singular vector.
 
     By Lanczos on N^T (I - U U^T) N across V, and nothing is formed. A step is made orthogonal to V and all steps before
     it, twice, because once is not enough in float32. A singular value is within half the residual of what is found.
+
+    Args:
+        draw: N (d, d_q), no entry of which is above `largest`, and the vector (d_q,) of fewer directions deflated, or
+            zeros: the search begins half-way between it and anywhere, so that nothing is out of its sight.
+        u: (d, k).
+        v: (d_q, k).
+        largest: As above.
     """
+    n, before = draw
     depth = v.shape[1]
     steps = min(len(v) - depth, MAX_STEPS)
     basis = np.empty((depth + steps, len(v)), np.float32)
     basis[:depth] = v.T
-    tridiagonal, top = np.zeros((steps + 1, steps + 1)), 0.0
-    y: Float32 = np.random.default_rng(0).standard_normal(len(v), np.float32)
+    tridiagonal, top, vector = np.zeros((steps + 1, steps + 1)), 0.0, before
+    y: Float32 = before + np.random.default_rng(0).standard_normal(len(v), np.float32) / np.float32(np.sqrt(len(v)))
     y -= (basis[:depth] @ y) @ basis[:depth]
     beside = float(np.linalg.norm(y))
     for step in range(steps):
@@ -214,9 +233,10 @@ def _deflated_norm(n: Float32, *, u: Float32, v: Float32, largest: float) -> flo
         if step % 5 == 4 or step == steps - 1 or beside <= TOLERANCE * tridiagonal.diagonal().max():
             values, vectors = np.linalg.eigh(tridiagonal[: step + 1, : step + 1])
             top, residual = float(values[-1]), beside * abs(float(vectors[-1, -1]))
-            if residual <= 2 * TOLERANCE * top:
+            if residual <= 2 * TOLERANCE * top or step == steps - 1:
+                vector = vectors[:, -1].astype(np.float32) @ known[depth:]
                 break
-    return largest * float(np.sqrt(max(top, 0.0)))
+    return largest * float(np.sqrt(max(top, 0.0))), vector
 
 
 def _high(tops: Float64) -> float:

@@ -34,8 +34,8 @@ MAX_EXPONENT = 48
 class ParallelMap(Protocol):
     """`map`, or the `map` of an executor."""
 
-    def __call__(self, function: Callable[[int], None], items: list[int], /) -> Iterable[None]:
-        """Call the function with each item."""
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]:
+        """Call the function with each item; the results in the same order."""
         ...
 
 

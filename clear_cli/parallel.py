@@ -55,15 +55,16 @@ class Prefetch(Iterator[T]):
         getattr(self._items, "close", lambda: None)()
 
 
-def shared_out(pool: ThreadPoolExecutor, workers: int) -> Callable[[Callable[[T], None], Sequence[T]], Iterable[None]]:
+def shared_out(pool: ThreadPoolExecutor, workers: int) -> Callable[[Callable[[T], None], Iterable[T]], Iterable[None]]:
     """A `map` that gives each worker its share of the items at once: handing over takes longer than a short task."""
 
-    def spread(function: Callable[[T], None], items: Sequence[T]) -> Iterable[None]:
+    def spread(function: Callable[[T], None], items: Iterable[T]) -> Iterable[None]:
         def work(share: Sequence[T]) -> None:
             for item in share:
                 function(item)
 
-        return pool.map(work, [share for i in range(workers) if (share := items[i::workers])])
+        waiting = list(items)
+        return pool.map(work, [share for i in range(workers) if (share := waiting[i::workers])])
 
     return spread
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.chance import Float32, ParallelMap, Significance, draws_of, significance
-from clear_cli.moments import CrossMoments
+from clear_cli.chance import Float32, Significance, draws_of, significance
+from clear_cli.moments import CrossMoments, ParallelMap
 from clear_cli.whitening import Whitening, whitening
 
 Float64 = npt.NDArray[np.float64]
@@ -127,8 +127,8 @@ class _Block:
     unit: float = 1.0
 
     @classmethod
-    def of(cls, moments: CrossMoments, *, chance: bool) -> _Block:
-        draws, unit = draws_of(moments) if chance else (None, 1.0)
+    def of(cls, moments: CrossMoments, how: Decomposition) -> _Block:
+        draws, unit = draws_of(moments, parallel=how.parallel) if how.chance else (None, 1.0)
         return cls(moments.cross_covariance(), draws, unit)
 
     @property
@@ -168,7 +168,7 @@ class _Block:
 def _block(
     moments: Mapping[Pair, CrossMoments], pair: Pair, spans: Mapping[str, Whitening], how: Decomposition
 ) -> _Block:
-    block = _Block.of(moments[pair], chance=how.chance)
+    block = _Block.of(moments[pair], how)
     if not spans:
         return block
     a, b = (spans[name] for name in pair)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.chance import ParallelMap, Significance
+from clear_cli.chance import Significance
 from clear_cli.config import FitOptions
 from clear_cli.errors import DataError
-from clear_cli.moments import CrossMoments
+from clear_cli.moments import CrossMoments, ParallelMap
 from clear_cli.projector import Projector
 from clear_cli.rank import RankRule, energy_rank, tied_at
 from clear_cli.sample import Sample

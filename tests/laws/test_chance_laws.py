@@ -208,6 +208,15 @@ def test_levels_of_draws_whose_top_values_are_near_one_another_are_those_of_the_
     assert found.median[0] == pytest.approx(1, rel=TOLERANCE)
 
 
+def test_the_level_is_not_what_is_left_of_the_one_before_it() -> None:
+    # The top direction has its remainder where nothing leads to that which is loudest once it is deflated.
+    draw = np.diag(np.r_[4, 1.5, 2, np.linspace(1, 0, 57)])
+    draw[0, 1] = draw[1, 0] = 1
+    found = significance(np.array([1e6, 0]), np.eye(60)[:, :2], np.eye(60)[:, :2], np.float32([draw] * DRAWS))
+    assert found.significant == 1
+    assert found.median == pytest.approx([np.linalg.norm(draw, 2), np.linalg.norm(draw[1:, 1:], 2)], rel=TOLERANCE)
+
+
 @pytest.mark.parametrize("spectrum", ["equal", "fading", "fading slowly", "two groups"])
 def test_levels_between_are_near_those_of_the_dense_draws_where_they_fall_little(spectrum: str) -> None:
     a, b = sharing(2000, (96, 64), SPECTRA[spectrum], 1.0, 0)
