@@ -12,6 +12,7 @@ import scipy.linalg
 from clear_cli.chance import draws_of, significance
 from clear_cli.moments import CrossMoments
 from clear_cli.subspace import Decomposition, Own, own_covariance, shared_subspaces, svd
+from clear_cli.whitening import whitening
 from tests.laws.planted import Floats, accumulated, angle, dense_covariance, planted, random_hashes
 
 NAMES = ("image", "text", "audio")
@@ -48,6 +49,13 @@ def shrunk_for(x: Floats, items: int) -> Floats:
     return (1 - share) * s + share * mu * np.eye(p)
 
 
+def side_by_side(sides: Sides, name: str) -> Floats:
+    """The blocks of a modality with the others, each over the volume of its partner."""
+    partners = [y for partner, y in sides.items() if partner != name]
+    blocks = [dense_covariance(sides[name], y) / np.sqrt(y.var(axis=0, ddof=1).sum()) for y in partners]
+    return np.concatenate(blocks, axis=1)
+
+
 def assert_signs(u: Floats) -> None:
     """The largest entry of each column is positive."""
     assert (u[np.abs(u).argmax(axis=0), np.arange(u.shape[1])] > 0).all()
@@ -78,12 +86,7 @@ def test_of_three_each_faces_the_others_side_by_side_at_the_same_volume(reverse:
     cross, _ = moments_of(sides, reverse=reverse)
     found = shared_subspaces(cross, NAMES, Decomposition())
     for name in NAMES:
-        blocks = [
-            dense_covariance(sides[name], y) / np.sqrt(y.var(axis=0, ddof=1).sum())
-            for partner, y in sides.items()
-            if partner != name
-        ]
-        u, sigma, _ = np.linalg.svd(np.concatenate(blocks, axis=1), full_matrices=False)
+        u, sigma, _ = np.linalg.svd(side_by_side(sides, name), full_matrices=False)
         np.testing.assert_allclose(found[name].spectrum, sigma, rtol=1e-9)
         np.testing.assert_allclose(np.abs((found[name].directions[:, :3] * u[:, :3]).sum(axis=0)), 1, rtol=1e-9)
         assert_signs(found[name].directions)
@@ -132,15 +135,15 @@ def test_directions_of_correlation_are_the_patterns_of_whitened_blocks(count: in
         np.testing.assert_allclose(found[name].directions.T @ found[name].directions, np.eye(r), atol=1e-10)
 
 
-def test_patterns_point_where_the_data_goes_that_their_weights_read() -> None:
+def test_a_pattern_points_the_way_of_what_it_stands_for() -> None:
     sides = sides_of()
     cross, own = moments_of(sides)
     found = shared_subspaces(cross, NAMES[:2], Decomposition(correlation=True, cuts=dict.fromkeys(sides, 0.0)), own)
-    x, y = (sides[name] - sides[name].mean(axis=0) for name in NAMES[:2])
-    # The best prediction of the other side's scores moves along with them, first direction by first direction.
-    slope = np.linalg.lstsq(x, y, rcond=None)[0]
-    scores = x @ slope @ np.linalg.pinv(dense_covariance(y, y)) @ found["text"].directions[:, 0]
-    assert found["image"].directions[:, 0] @ (x.T @ scores) > 0
+    image, text = (whitening(own_covariance(name, own), cut=0.0, items=600) for name in NAMES[:2])
+    u, sigma, v = svd(image.whitener.T @ cross["image", "text"].cross_covariance() @ text.whitener)
+    signs = np.sign(u[np.abs(u).argmax(axis=0), np.arange(len(sigma))])
+    for one, root, vectors in ((found["image"], image.root, u), (found["text"], text.root, v)):
+        assert (((root @ (vectors * signs)) * one.directions).sum(axis=0) > 0).all()
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -226,6 +229,30 @@ def test_the_test_against_chance_is_that_of_the_draws_of_the_pair() -> None:
         assert one.significance.significant == expected.significant
 
 
+def test_of_three_the_draws_of_each_partner_stand_beside_each_other_at_the_same_volume() -> None:
+    # Of a row in a hundred, one modality is loud: its pairs count in another unit than the one without it.
+    sides = sides_of(3)
+    sides["text"][::100] *= 40
+    cross, _ = moments_of(sides)
+    found = shared_subspaces(cross, NAMES, Decomposition(chance=True))
+    units = set()
+    for name in NAMES:
+        blocks = []
+        for partner in (one for one in NAMES if one != name):
+            pair = (name, partner) if (name, partner) in cross else (partner, name)
+            draws, unit = draws_of(cross[pair])
+            volume = np.sqrt(sides[partner].var(axis=0, ddof=1).sum())
+            units.add(unit / volume)
+            blocks.append((draws if pair[0] == name else draws.transpose(0, 2, 1)) * (unit / volume))
+        one = found[name]
+        u, sigma, v = svd(side_by_side(sides, name))
+        expected = significance(sigma, u, v, np.concatenate(blocks, axis=2).astype(np.float32))
+        assert one.significance is not None
+        np.testing.assert_allclose(one.significance.high, expected.high, rtol=1e-4)
+        np.testing.assert_allclose(one.significance.median, expected.median, rtol=1e-4)
+    assert max(units) > 1.5 * min(units)
+
+
 def test_nothing_is_shared_by_a_constant_modality() -> None:
     sides = sides_of()
     sides["image"][:] = 0.5
@@ -252,9 +279,11 @@ def test_a_matrix_is_the_product_of_what_it_is_decomposed_into(scale: float, sha
 
 def test_an_exact_power_of_two_does_not_change_a_bit_but_the_exponent() -> None:
     c = np.random.default_rng(0).normal(size=(5, 3))
-    (u, sigma, v), (u2, sigma2, v2) = svd(c), svd(np.ldexp(c, 500))
-    assert (u.tobytes(), v.tobytes()) == (u2.tobytes(), v2.tobytes())
-    assert np.ldexp(sigma, 500).tobytes() == sigma2.tobytes()
+    u, sigma, v = svd(c)
+    for exponent in (500, -500):
+        u2, sigma2, v2 = svd(np.ldexp(c, exponent))
+        assert (u.tobytes(), v.tobytes()) == (u2.tobytes(), v2.tobytes())
+        assert np.ldexp(sigma, exponent).tobytes() == sigma2.tobytes()
     assert svd(np.zeros((3, 2)))[1].tolist() == [0, 0]
     assert svd(np.empty((0, 2)))[1].shape == (0,)
 
