@@ -216,13 +216,9 @@ class CrossMoments:
         """The rows shifted and scaled, in place; their squares are added on the way."""
         x -= self.pilots[side].astype(x.dtype)
         exponents = self.exponents[side]
-        if exponents[bucket]:
-            self._make_room(bucket, side, x)
-            np.ldexp(x, int(exponents[bucket]), out=x)
         with np.errstate(over="ignore"):
             squares = np.einsum("ij,ij->i", x, x)
-        if not squares.max() < 4.0**MAX_EXPONENT:
-            np.ldexp(x, -int(exponents[bucket]), out=x)
+        if exponents[bucket] or not squares.max() < 4.0**MAX_EXPONENT:
             self._make_room(bucket, side, x)
             np.ldexp(x, int(exponents[bucket]), out=x)
             squares = np.einsum("ij,ij->i", x, x)

@@ -83,8 +83,9 @@ def test_the_automatic_rank_is_the_effective_number_rounded_up(significant: int,
 
 
 def test_no_rank_is_automatic_where_chance_is_not_known() -> None:
-    with pytest.raises(UsageError, match="nothing is known of what stands out from chance"):
+    with pytest.raises(UsageError) as error:
         RankRule.parse("auto").choose(np.ones(3), None, dim=4, kept=3)
+    assert str(error.value) == "nothing is known of what stands out from chance here\n  fix: --rank 16 or --rank 90%"
 
 
 @given(spectra, st.integers(0, 29))

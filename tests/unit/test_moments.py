@@ -38,6 +38,37 @@ def test_rows_may_change_their_size_on_the_way(dtype: Any, sizes: tuple[float, f
     assert_those_of(moments, a, b, 1e-5 if dtype == np.float32 else 1e-10)
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_each_column_has_an_offset_of_its_own_which_costs_float32_no_precision(side: int) -> None:
+    offsets = np.array([1e5 + 0.3, -3e4, 7.7, 1e3 + 1 / 3])
+    x = (planted(900, (4, 4))[side] + offsets).astype(np.float32)
+    y = planted(900, DIMS)[1].astype(np.float32)
+    moments = accumulated(*((x, y) if side == 0 else (y, x)), random_hashes(900, 0))
+    exact = dense_covariance(x, y) if side == 0 else dense_covariance(y, x)
+    np.testing.assert_allclose(moments.cross_covariance(), exact, rtol=0, atol=1e-6)
+    # In units of the spread: the shift is known exactly, however large it is.
+    np.testing.assert_allclose(moments.mean(side), x.mean(axis=0, dtype=np.float64), rtol=0, atol=1e-6)
+    assert moments.total_variance(side) == pytest.approx(np.trace(dense_covariance(x, x)), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("batch", [1, 100, 512, 1000])
+def test_how_items_arrive_changes_no_bit(dtype: Any, batch: int) -> None:
+    a, b = planted(1500, DIMS, dtype=dtype, offset=3)
+    hashes = random_hashes(1500, 0) & np.uint64(2**60 - 1)  # two buckets, which fill up
+    whole, parts = accumulated(a, b, hashes).settle(), accumulated(a, b, hashes, batch=batch).settle()
+    for one, other in ((whole.products, parts.products), *zip(whole.sums, parts.sums, strict=True)):
+        assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_single_entry_may_be_large(sign: float) -> None:
+    a, b = planted(700, DIMS)
+    a[600, 2] = sign * 1e30
+    a = a.astype(np.float32)
+    assert_those_of(accumulated(a, b.astype(np.float32), np.zeros(700, np.uint64)), a, b.astype(np.float32), 1e-5)
+
+
 @pytest.mark.parametrize("small", [0, 1])
 def test_only_one_side_may_grow(small: int) -> None:
     sides = [np.concatenate(planted(1300, (3, 3))) for _ in range(2)]
