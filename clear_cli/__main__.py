@@ -10,12 +10,16 @@ import sys
 from contextlib import suppress
 from types import FrameType
 
-import typer
+try:
+    import typer
 
-from clear_cli.cli import app
-from clear_cli.cli.complaints import usage_error
-from clear_cli.cli.console import Stopped, print_error
-from clear_cli.errors import ClearError
+    from clear_cli.cli import app
+    from clear_cli.cli.complaints import usage_error
+    from clear_cli.cli.console import Stopped, print_error
+    from clear_cli.errors import ClearError
+except KeyboardInterrupt:  # before the handlers of `main` are there
+    sys.stderr.write("stopped\n")
+    raise SystemExit(128 + signal.SIGINT) from None
 
 M_ARENA_MAX = -8
 """A parameter of mallopt(3)."""

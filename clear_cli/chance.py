@@ -34,13 +34,15 @@ LEVEL = 0.95
 BLOCK_BYTES = 2 << 20
 """Of the products that are looked at together, so that they stay in the cache."""
 TOLERANCE = 1e-3
-"""How near to the truth the top singular values of draws are, relative to them."""
+"""Relative residual at which the search for the top singular value of a draw ends."""
 STEEP = 1.5
 """Where chance falls by no more than this factor over the significant directions, a straight line is near enough."""
 LARGE = 1 << 20
 """Entries of a draw from which on threads pay; in smaller ones they only wait for the interpreter."""
-MAX_STEPS = 128
-"""After which what is found is taken for them; some 25 do."""
+ROUNDING = 1e-5
+"""Of float32 matrix products, relative to the largest, with some room."""
+MIN_STEPS, MAX_STEPS = 12, 128
+"""Of the search for a top singular value; some 25 do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,16 +91,13 @@ def significance(
         u, v, draws = v, u, draws.transpose(0, 2, 1)
     largest = max(float(draws.max()), -float(draws.min())) or 1.0
     found: dict[int, Float64] = {}
-    vectors = {-1: [np.zeros(len(v), np.float32)] * len(draws)}
+    several = parallel if u.shape[0] * v.shape[0] >= LARGE else map
 
     def tops(depth: int) -> Float64:
         if depth not in found:
             left, right = u[:, :depth].astype(np.float32), v[:, :depth].astype(np.float32)
-            before = vectors[max(one for one in vectors if one < depth)]
-            one = partial(_deflated_top, u=left, v=right, largest=largest)
-            both = list((parallel if u.shape[0] * v.shape[0] >= LARGE else map)(one, zip(draws, before, strict=True)))
-            vectors[depth] = [vector for _, vector in both]
-            found[depth] = unit * np.array([norm for norm, _ in both])
+            one = partial(_deflated_norm, u=left, v=right, largest=largest)
+            found[depth] = unit * np.fromiter(several(one, draws), np.float64, len(draws))
         return found[depth]
 
     depth, last = 0, -1
@@ -197,26 +196,18 @@ def balanced_signs(buckets: int) -> Signs:
     return np.array(list(distinct.values())[:DRAWS])
 
 
-def _deflated_top(draw: tuple[Float32, Float32], *, u: Float32, v: Float32, largest: float) -> tuple[float, Float32]:
-    """The top singular value of (I - U U^T) N (I - V V^T), and its right singular vector.
+def _deflated_norm(n: Float32, *, u: Float32, v: Float32, largest: float) -> float:
+    """The top singular value of (I - U U^T) N (I - V V^T), of which no entry of N (d, d_q) is above `largest`.
 
-    By Lanczos on N^T (I - U U^T) N across V, and nothing is formed. A step is made orthogonal to V and all steps before
-    it, twice, because once is not enough in float32. A singular value is within half the residual of what is found.
-
-    Args:
-        draw: N (d, d_q), no entry of which is above `largest`, and the vector (d_q,) of fewer directions deflated, or
-            zeros: the search begins half-way between it and anywhere, so that nothing is out of its sight.
-        u: (d, k).
-        v: (d_q, k).
-        largest: As above.
+    By Lanczos on N^T (I - U U^T) N across V from a random vector, and nothing is formed. A step is made orthogonal to V
+    and all steps before it, twice, because once is not enough in float32.
     """
-    n, before = draw
     depth = v.shape[1]
     steps = min(len(v) - depth, MAX_STEPS)
     basis = np.empty((depth + steps, len(v)), np.float32)
     basis[:depth] = v.T
-    tridiagonal, top, vector = np.zeros((steps + 1, steps + 1)), 0.0, before
-    y: Float32 = before + np.random.default_rng(0).standard_normal(len(v), np.float32) / np.float32(np.sqrt(len(v)))
+    tridiagonal, top = np.zeros((steps + 1, steps + 1)), 0.0
+    y: Float32 = np.random.default_rng(0).standard_normal(len(v), np.float32)
     y -= (basis[:depth] @ y) @ basis[:depth]
     beside = float(np.linalg.norm(y))
     for step in range(steps):
@@ -230,13 +221,15 @@ def _deflated_top(draw: tuple[Float32, Float32], *, u: Float32, v: Float32, larg
         beside = float(np.linalg.norm(y))
         tridiagonal[step, step] = along[-1]
         tridiagonal[step, step + 1] = tridiagonal[step + 1, step] = beside
-        if step % 5 == 4 or step == steps - 1 or beside <= TOLERANCE * tridiagonal.diagonal().max():
+        # All that there is has been seen, and what is left is rounding, which would be taken for more.
+        exhausted = beside <= ROUNDING * tridiagonal.diagonal().max()
+        # Before so many steps the residual may be small beside a value that is not the top one.
+        if (step >= MIN_STEPS and step % 4 == 0) or step == steps - 1 or exhausted:
             values, vectors = np.linalg.eigh(tridiagonal[: step + 1, : step + 1])
             top, residual = float(values[-1]), beside * abs(float(vectors[-1, -1]))
-            if residual <= 2 * TOLERANCE * top or step == steps - 1:
-                vector = vectors[:, -1].astype(np.float32) @ known[depth:]
+            if exhausted or residual <= 2 * TOLERANCE * top:
                 break
-    return largest * float(np.sqrt(max(top, 0.0))), vector
+    return largest * float(np.sqrt(max(top, 0.0)))
 
 
 def _high(tops: Float64) -> float:

@@ -134,6 +134,7 @@ class Publication:
                 locked.callback(os.close, lock(self._target, os.O_RDONLY))
                 if read_manifest(self._target) != self._seen:
                     raise FileExistsError(errno.EEXIST, "the manifest has changed")
+                refuse_foreign(self._out, files_in(self._target), self._seen, MANIFEST)
                 _replace(self._target, self.path, self._workspace / "old")
         except OSError as error:
             if error.errno not in _OVERTAKEN:
@@ -215,7 +216,7 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     """Our manifest in a directory, or None if there is none, or one that is not ours."""
     try:
         manifest = json.loads((out / MANIFEST).read_bytes().decode("utf-8", "surrogateescape"))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return None
     return manifest if isinstance(manifest, dict) and manifest.get("tool") == "clear_cli" else None
 

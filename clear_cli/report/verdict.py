@@ -46,7 +46,7 @@ ADVICE_RULE = (
     f"Do not ship where more than {HALF:.0%} of the variance of a modality is removed, where no pair shares anything "
     f"that stands out from chance, or where new rows have drifted: their mean more than {FAR} standard deviations "
     f"away, or their variance more than {SPREAD:g}-fold different, inside the removed directions. Look first where "
-    f"more than {QUARTER:.0%} of the variance is removed; a pair shares nothing, was not judged or has fewer items than"
+    f"nothing is removed from redundant modalities; more than {QUARTER:.0%} of the variance is removed; a pair shares nothing, was not judged or has fewer items than"
     f" dimensions; more than {MANY_ROWS:.0%} of the rows are placeholders, or lose the shared signal for want of "
     f"another modality; rows came out all zeros; or row norms differ more than {LOUDER:g}-fold. Ship otherwise."
 )
@@ -112,6 +112,7 @@ def recommendation(
     stop = [*_nothing_shared(pairs, fitted), *_removed(modalities, HALF)]
     stop += [f"New rows of {one.name} have drifted from those of the fit." for one in modalities if drifted(one)]
     look = [
+        *_left_as_they_are(pairs, modalities, fitted),
         *_removed(modalities, QUARTER),
         *(one for pair in pairs for one in _doubtful(pair, modalities, fitted)),
         *(one for modality in modalities for one in _odd(modality)),
@@ -137,6 +138,14 @@ def _nothing_shared(pairs: Sequence[Pair], fitted: bool) -> list[str]:
     if not fitted or not pairs or any(verdict(pair).level != Level.NONE for pair in pairs):
         return []
     return [NOTHING]
+
+
+def _left_as_they_are(pairs: Sequence[Pair], modalities: Sequence[Modality], fitted: bool) -> list[str]:
+    """That there is redundancy, where nothing is removed from any modality."""
+    levels = {verdict(pair).level for pair in pairs} & {Level.HIGH, Level.MODERATE}
+    if not fitted or not levels or any(one.changed for one in modalities):
+        return []
+    return ["Nothing was removed, and the modalities are redundant."]
 
 
 def _removed(modalities: Sequence[Modality], most: float) -> list[str]:

@@ -17,7 +17,7 @@ from clear_cli import __version__
 from clear_cli.config import Input
 from clear_cli.disk import fingerprint, output_error, require_free
 from clear_cli.embeddings.align import Alignment, align, grouped
-from clear_cli.errors import DataError, UsageError
+from clear_cli.errors import DataError, OutputError, UsageError
 from clear_cli.machine import Machine
 from clear_cli.parallel import background
 from clear_cli.publish import Publication, is_current, read_manifest, recover, refuse_overlap
@@ -146,6 +146,15 @@ class Job:
         with reachable(self.out):
             return self._publish(parameters, recorded(self._given, settings, self.out), work)
 
+    def _refuse_other_command(self, existing: dict[str, Any]) -> None:
+        """What another command has made holds what this one does not make again, such as embeddings."""
+        if self.overwrite and existing.get("command") not in (None, self.command):
+            raise OutputError(
+                f'the output is of "{existing.get("command")}", and this is "{self.command}"',
+                where=self.out,
+                fix=f"--out DIR of its own for {self.command}",
+            )
+
     def _publish(
         self, parameters: dict[str, Any], config: dict[str, Any], work: Callable[[Path], dict[str, Any]]
     ) -> Published:
@@ -161,6 +170,7 @@ class Job:
         }
         existing, overwrite = read_manifest(self.out), self.overwrite
         if existing is not None:
+            self._refuse_other_command(existing)
             manifest["inputs"] = self._inputs()
             current = (is_current_remote if remote else is_current)(self.out, manifest)
             overwrite = overwrite or current  # by itself; if it is complete but for the file beside it, both are made

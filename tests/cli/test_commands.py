@@ -112,6 +112,19 @@ class TestRun:
         assert call("run", *modalities(files), "--out", tmp_path / "out", "--rank", "2", "--overwrite")[0] == 0
         assert json.loads((tmp_path / "out/manifest.json").read_text())["parameters"]["rank"]["image"] == "2"
 
+    def test_what_another_command_made_is_not_replaced(self, call: Run, files: Any, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        assert call("run", *modalities(files), "--out", out)[0] == 0
+        before = sorted(path.read_bytes() for path in out.rglob("*") if path.is_file())
+        for command in ("diagnose", "fit"):
+            code, _, err = call(command, *modalities(files), "--out", out, "--overwrite", "-q")
+            assert (code, err) == (
+                4,
+                f'error: the output is of "run", and this is "{command}"\n'
+                f"  in: {out}\n  fix: --out DIR of its own for {command}\n",
+            )
+        assert sorted(path.read_bytes() for path in out.rglob("*") if path.is_file()) == before
+
     def test_files_that_no_run_wrote_are_never_replaced(self, call: Run, files: Any, tmp_path: Path) -> None:
         out = tmp_path / "out"
         assert call("run", *modalities(files), "--out", out, "--rank", "3")[0] == 0

@@ -28,6 +28,12 @@ def replaced_by_a_link(out: Path) -> None:
     (out / "embeddings/text.h5").symlink_to(out / "embeddings")
 
 
+def test_a_manifest_that_never_ends_is_none(call: Run, out: Path) -> None:
+    (out / "manifest.json").write_text("[" * 100_000)
+    code, text, err = call("verify", out)
+    assert (code, text, err.splitlines()[0]) == (3, "", "error: no manifest.json of ours here")
+
+
 def test_an_output_as_it_was_published(call: Run, out: Path) -> None:
     assert call("verify", out) == (0, "unchanged: 4\nchanged: none\nmissing: none\nadditional: none\n", "")
     code, text, _ = call("verify", out, "--json")

@@ -130,6 +130,15 @@ class TestPublication:
         assert (out / "notes.txt").read_text() == "added later"
         assert leftovers(out) == []
 
+    def test_an_overwrite_leaves_files_alone_that_came_meanwhile(self, out: Path) -> None:
+        release(out, "old")
+        with pytest.raises(OutputError, match="no run has written"):
+            release(out, "new", overwrite=True, meanwhile=lambda _: (out / "notes.txt").write_text("added"))
+        assert (out / "notes.txt").read_text() == "added"
+        (out / "notes.txt").unlink()
+        assert state(out) == "old"
+        assert leftovers(out) == []
+
     def test_a_file_system_without_exchange_is_found_out_by_trying(
         self, out: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

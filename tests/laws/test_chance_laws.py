@@ -208,6 +208,37 @@ def test_levels_of_draws_whose_top_values_are_near_one_another_are_those_of_the_
     assert found.median[0] == pytest.approx(1, rel=TOLERANCE)
 
 
+@settings(max_examples=60)
+@given(
+    seed=seeds,
+    dims=st.tuples(st.sampled_from([2, 3, 12, 40]), st.sampled_from([1, 2, 3, 12, 30])),
+    depth=st.integers(0, 12),
+    kind=st.sampled_from(["full", "dead columns", "dead sides", "one direction", "unequal columns"]),
+)
+def test_levels_of_draws_that_lack_directions_are_those_of_the_dense_draws(
+    seed: int, dims: tuple[int, int], depth: int, kind: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    depth = min(depth, min(dims) - 1)
+    draws = rng.normal(size=(DRAWS, *dims))
+    if kind == "dead columns":
+        draws[:, :, 1::2] = 0
+    elif kind == "dead sides":
+        draws[:, 3:] *= 1e-11
+        draws[:, :, 3:] *= 1e-11
+    elif kind == "one direction":
+        draws = draws[:, :, :1] * draws[:, :1]
+    elif kind == "unequal columns":
+        draws *= 10.0 ** rng.integers(-12, 1, dims[1])
+    # What is deflated is what the loud directions of a truth with the same faults would be.
+    u, _, vt = np.linalg.svd(draws[0], full_matrices=False)
+    v = vt.T
+    draws = draws.astype(np.float32)
+    found = significance(np.r_[np.full(depth, 1e6), np.zeros(min(dims) - depth)], u, v, draws)
+    levels = np.median(dense_levels(u, v, draws, 1.0), axis=1)
+    assert found.median[depth] == pytest.approx(levels[depth], rel=2 * TOLERANCE, abs=1e-5 * levels[0])
+
+
 def test_the_level_is_not_what_is_left_of_the_one_before_it() -> None:
     # The top direction has its remainder where nothing leads to that which is loudest once it is deflated.
     draw = np.diag(np.r_[4, 1.5, 2, np.linspace(1, 0, 57)])
