@@ -9,7 +9,7 @@ RELEASE := .venv-release
 RESOLVE := $(RELEASE)/bin/uv pip compile --quiet --generate-hashes --no-header --upgrade
 RESOLVE_LOCK := $(RESOLVE) --universal --python-version 3.11
 
-.PHONY: demo test test-slow test-python test-lowest test-newest lint docs dist lock sample-data clean
+.PHONY: demo test test-slow test-python test-lowest test-newest mutants lint docs dist lock sample-data clean
 
 demo: $(READY)  ## Run the main job on sample_data and show what was found.
 	@rm -rf demo
@@ -35,6 +35,11 @@ test-lowest test-newest: test-%: $(RELEASE)/.ready  ## Run the tests with the lo
 	$(RESOLVE) --python $(PYTHON) --resolution $(RESOLUTION) pyproject.toml --group dev -o .venv-$*/requirements.lock
 	$(MAKE) test VENV=.venv-$* LOCK=.venv-$*/requirements.lock
 
+mutants:  ## Change the mathematics in small ways, see whether a test notices, and count; known results in mutants/ stay.
+	$(MAKE) .venv-mutants/.ready VENV=.venv-mutants LOCK=requirements-mutants.lock
+	HYPOTHESIS_PROFILE=mutants OPENBLAS_NUM_THREADS=1 .venv-mutants/bin/mutmut run --max-children 1
+	@.venv-mutants/bin/mutmut results --all true | sed -E 's/ *clear_cli\.([a-z]+)\..*: /\1 /' | sort | uniq -c
+
 lint: $(READY)  ## Check style, format and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,11 +58,12 @@ sample-data: $(READY)  ## Build sample_data again.
 
 lock: $(RELEASE)/.ready  ## Resolve the dependencies of development, documentation and releases again.
 	$(RESOLVE_LOCK) pyproject.toml --group dev -o requirements-dev.lock
+	$(RESOLVE_LOCK) pyproject.toml --group mutants -c requirements-dev.lock -o requirements-mutants.lock
 	$(RESOLVE_LOCK) --group docs -o requirements-docs.lock
 	$(RESOLVE_LOCK) --group release -o requirements-release.lock
 
 clean:  ## Remove what the other targets made.
-	rm -rf .venv .venv-* demo demo-new dist site benchmarks/.work
+	rm -rf .venv .venv-* demo demo-new dist site mutants benchmarks/.work
 
 $(READY): $(LOCK) pyproject.toml
 	$(PYTHON) -m venv $(VENV)

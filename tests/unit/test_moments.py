@@ -113,8 +113,8 @@ def test_types_may_change_on_the_way_and_the_wider_keeps_its_precision() -> None
     # All that came as float64 was multiplied as such.
     wide = accumulated(a[200:], b[200:], hashes[200:])
     assert_those_of(wide, a[200:], b[200:], 1e-12)
-    mixed = accumulated(a.astype(np.float32), b, hashes)
-    assert_those_of(mixed, a.astype(np.float32), b, 1e-11)
+    for x, y in ((a.astype(np.float32), b), (a, b.astype(np.float32))):
+        assert_those_of(accumulated(x, y, hashes), x, y, 1e-11)
 
 
 @pytest.mark.parametrize("items", [0, 1, 2])
