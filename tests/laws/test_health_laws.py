@@ -46,6 +46,16 @@ def test_a_row_is_missing_if_all_is_zero_and_unusable_if_anything_is_not_finite(
             assert status == Status.USED
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rows_of_each_kind_may_lie_beside_each_other(dtype: Any) -> None:
+    least, most = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
+    rows = [[0, 0], [np.inf, 1], [1, 1], [np.nan, 0], [-0.0, 0], [least, 0], [most, most], [0.5, 0]]
+    status = row_status(np.array(rows, dtype))
+    assert status.dtype == np.uint8
+    missing, broken, used = Status.MISSING, Status.NON_FINITE, Status.USED
+    assert status.tolist() == [missing, broken, used, broken, missing, used, used, used]
+
+
 @given(types.flatmap(any_rows))
 def test_rows_have_equal_hashes_exactly_where_their_bytes_are_equal(x: Floats) -> None:
     hashes = row_hashes(x)
@@ -142,6 +152,8 @@ def test_many_repeated_values_are_fillers_only_where_each_fills_a_hundredth() ->
     assert in_batches(repeats(families, 1840, 0), []).placeholders().tolist() == list(range(8))
     # One more, and these are twelve in two thousand: only those in twenty rows stay.
     assert in_batches(repeats([*families, 12], 1828, 0), []).placeholders().tolist() == list(range(8))
+    # Of so few, none has to fill a hundredth.
+    assert in_batches(repeats([12] * MAX_PLACEHOLDERS, 1904, 0), []).placeholders().tolist() == list(range(8))
     assert in_batches(repeats([20] * (MAX_PLACEHOLDERS + 1), 1820, 0), []).placeholders().tolist() == []
 
 
@@ -159,6 +171,7 @@ def test_how_much_is_remembered_is_bounded() -> None:
         rows = in_batches(repeats([200], 4000, 0), [37] * 120)
         assert rows.rows == 4200
         assert rows.placeholders().tolist() == [0]
+        assert len(rows._hashes) <= 64
         # Of 64 values in 70 rows, none has to go.
         exact = in_batches(repeats([11] * 2, 62, 0), [70])
         assert exact.placeholders().tolist() == [0, 1]

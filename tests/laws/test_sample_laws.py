@@ -104,5 +104,10 @@ def test_it_is_bounded_in_items_and_in_bytes() -> None:
     assert sample_items(A, B) == SAMPLE_ITEMS == Sample(A, B).capacity
     wide = (8192, np.dtype(np.float64))
     assert sample_items(wide, wide) == MAX_SAMPLE_BYTES // (2 * 8192 * 8) < SAMPLE_ITEMS
+    odd = (8191, np.dtype(np.float32))
+    for sides in ((A, odd), (odd, A), (odd, odd)):
+        expected = min(MAX_SAMPLE_BYTES // sum(dim * dtype.itemsize for dim, dtype in sides), SAMPLE_ITEMS)
+        assert sample_items(*sides) == Sample(*sides).capacity == expected
+    assert [x.dtype for x in Sample(B, A).rows()] == [np.float64, np.float32]
     absurd = (10**9, np.dtype(np.float64))
     assert sample_items(absurd, absurd) == 1

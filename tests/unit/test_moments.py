@@ -9,6 +9,7 @@ import pytest
 
 from clear_cli.buffers import BUFFER_ROWS, Buffers
 from clear_cli.moments import CrossMoments, buckets_of
+from clear_cli.pooling import pooled
 from tests.laws.planted import Floats, accumulated, dense_covariance, planted, random_hashes
 
 DIMS = (4, 3)
@@ -112,8 +113,8 @@ def test_types_may_change_on_the_way_and_the_wider_keeps_its_precision() -> None
     # All that came as float64 was multiplied as such.
     wide = accumulated(a[200:], b[200:], hashes[200:])
     assert_those_of(wide, a[200:], b[200:], 1e-12)
-    mixed = accumulated(a.astype(np.float32), b, hashes)
-    assert_those_of(mixed, a.astype(np.float32), b, 1e-11)
+    for x, y in ((a.astype(np.float32), b), (a, b.astype(np.float32))):
+        assert_those_of(accumulated(x, y, hashes), x, y, 1e-11)
 
 
 @pytest.mark.parametrize("items", [0, 1, 2])
@@ -188,6 +189,26 @@ def test_stored_moments_take_more_items() -> None:
     empty.update(a, b, hashes)
     assert len(empty.count) == 8
     assert_those_of(empty, a, b, 1e-10)
+
+
+def test_a_merge_keeps_the_shift_exact_for_rows_of_float32_that_come_later() -> None:
+    offsets = np.array([1e5 + 0.3, -3e4, 7.7, 1e3 + 1 / 3])
+    x = (planted(900, (4, 4))[0] + offsets).astype(np.float32)
+    hashes = random_hashes(900, 0)
+    first, second, third = (slice(start, start + 300) for start in (0, 300, 600))
+    merged = pooled(accumulated(x[first], x[first], hashes[first]), accumulated(x[second], x[second], hashes[second]))
+    merged.update(x[third], x[third], hashes[third])
+    np.testing.assert_allclose(merged.mean(0), x.mean(axis=0, dtype=np.float64), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(merged.cross_covariance(), dense_covariance(x, x), rtol=0, atol=1e-6)
+
+
+def test_moments_beyond_float32_merge_and_those_of_other_dimensions_do_not() -> None:
+    a, b = planted(400, DIMS, offset=3, scale=1e100)
+    hashes = random_hashes(400, 0)
+    merged = pooled(accumulated(a[:150], b[:150], hashes[:150]), accumulated(a[150:], b[150:], hashes[150:]))
+    assert_those_of(merged, a, b, 1e-10)
+    with pytest.raises(ValueError, match=r"moments of \(4, 3\) and \(4, 4\) dimensions cannot be merged"):
+        pooled(merged, CrossMoments(4, 4))
 
 
 def test_reading_on_the_way_changes_little() -> None:
