@@ -46,7 +46,8 @@ ADVICE_RULE = (
     f"Do not ship where more than {HALF:.0%} of the variance of a modality is removed, where no pair shares anything "
     f"that stands out from chance, or where new rows have drifted: their mean more than {FAR} standard deviations "
     f"away, or their variance more than {SPREAD:g}-fold different, inside the removed directions. Look first where "
-    f"nothing is removed from redundant modalities; more than {QUARTER:.0%} of the variance is removed; a pair shares nothing, was not judged or has fewer items than"
+    f"nothing is removed from redundant modalities; more than {QUARTER:.0%} of the variance is removed; a pair shares "
+    "nothing, was not judged or has fewer items than"
     f" dimensions; more than {MANY_ROWS:.0%} of the rows are placeholders, or lose the shared signal for want of "
     f"another modality; rows came out all zeros; or row norms differ more than {LOUDER:g}-fold. Ship otherwise."
 )
