@@ -15,8 +15,9 @@ from typing import Any
 
 import xxhash
 
-from clear_cli.errors import OutputError
+from clear_cli.errors import OutputError, UsageError
 from clear_cli.parallel import background
+from clear_cli.remote import is_remote
 
 FIX = "choose another --out"
 _FIXES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space there, or ")
@@ -49,6 +50,26 @@ def fingerprints(root: Path, *, but: str) -> dict[str, dict[str, int | str]]:
     with ThreadPoolExecutor(2) as pool:
         found = pool.map(lambda name: fingerprint(root / name) if (root / name).is_file() else {}, names)
         return dict(zip(names, found, strict=True))
+
+
+def refuse_overlap(
+    out: Path, others: Iterable[Path], *, what: str = "the output", other: str = "an input", fix: str = FIX
+) -> None:
+    """Refuse, with a UsageError, an output that is an input (or another output), lies inside one or holds one."""
+    target = _real(out)
+    for path in others:
+        source = _real(path)
+        if is_remote(target) != is_remote(source):
+            continue
+        if target.is_relative_to(source) or source.is_relative_to(target):
+            relation = "lies inside" if target.is_relative_to(source) else "holds"
+            problem = f"{what} {'is' if target == source else relation} {other}"
+            about: dict[str, Any] = {other.split()[-1]: path}
+            raise UsageError(problem, where=out, fix=fix, **about)
+
+
+def _real(path: Path) -> Path:
+    return path if is_remote(path) else Path(os.path.realpath(path))
 
 
 def refuse_foreign(out: Path, present: Iterable[str], manifest: dict[str, Any], own: str) -> None:

@@ -19,7 +19,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -37,10 +37,9 @@ from clear_cli.disk import (
     sync,
     sync_below,
 )
-from clear_cli.errors import OutputError, UsageError
+from clear_cli.errors import OutputError
 from clear_cli.parallel import background
 from clear_cli.partial import IN_THE_WAY, fresh_partial, lock, partials, uninterrupted
-from clear_cli.remote import is_remote
 
 MANIFEST = "manifest.json"
 
@@ -190,26 +189,6 @@ def _kept(target: Path) -> Iterator[tuple[Path, int]]:
                 yield path, held
             else:
                 _discard(path, held, target)
-
-
-def refuse_overlap(
-    out: Path, others: Iterable[Path], *, what: str = "the output", other: str = "an input", fix: str = FIX
-) -> None:
-    """Refuse, with a UsageError, an output that is an input (or another output), lies inside one or holds one."""
-    target = _real(out)
-    for path in others:
-        source = _real(path)
-        if is_remote(target) != is_remote(source):
-            continue
-        if target.is_relative_to(source) or source.is_relative_to(target):
-            relation = "lies inside" if target.is_relative_to(source) else "holds"
-            problem = f"{what} {'is' if target == source else relation} {other}"
-            about: dict[str, Any] = {other.split()[-1]: path}
-            raise UsageError(problem, where=out, fix=fix, **about)
-
-
-def _real(path: Path) -> Path:
-    return path if is_remote(path) else Path(os.path.realpath(path))
 
 
 def read_manifest(out: Path) -> dict[str, Any] | None:

@@ -10,10 +10,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from clear_cli.disk import make_folders, output_error, sync
+from clear_cli.disk import make_folders, output_error, refuse_overlap, sync
 from clear_cli.errors import OutputError
 from clear_cli.partial import IN_THE_WAY, fresh_partial, lock, partials, uninterrupted
-from clear_cli.publish import refuse_overlap
 from clear_cli.remote import is_remote, reachable, revision
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,17 @@ def place(text: str | Path) -> Path:
         known = ", ".join(f"{one}://" for one in DRIVERS)
         raise UsageError(f"there is no way to reach {scheme}://", where=text, known=known) from error
     return path  # type: ignore[no-any-return]
+
+
+def file_at(flag: str, name: str) -> Callable[[str], Path]:
+    """What reads an option that names one file; `name` is a usual one."""
+
+    def read(text: str) -> Path:
+        if str(text).endswith("/"):
+            raise UsageError(f'"{text}" is a folder, and this is one file', where=flag, fix=f"{flag} {text}{name}")
+        return place(text)
+
+    return read
 
 
 def is_remote(path: Path) -> bool:

@@ -6,7 +6,6 @@ its options (see `command`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from clear_cli.cli.configfile import take
-from clear_cli.errors import UsageError
-from clear_cli.remote import place
+from clear_cli.remote import file_at, place
 
 NONE: list[str] = []
 """Nothing given of an option that may be repeated."""
@@ -25,17 +23,6 @@ def _share(value: Any) -> float:
     from clear_cli.values import read_share
 
     return read_share(value, "--winsorise")
-
-
-def _file(flag: str, name: str) -> Callable[[str], Path]:
-    """What reads an option that names one file; `name` is a usual one."""
-
-    def read(text: str) -> Path:
-        if str(text).endswith("/"):
-            raise UsageError(f'"{text}" is a folder, and this is one file', where=flag, fix=f"{flag} {text}{name}")
-        return place(text)
-
-    return read
 
 
 Modalities = Annotated[
@@ -154,7 +141,7 @@ OnInvalid = Annotated[
 MomentsOut = Annotated[
     Path | None,
     typer.Option(
-        parser=_file("--moments-out", "fit.moments"),
+        parser=file_at("--moments-out", "fit.moments"),
         metavar="FILE",
         help="File to keep what the fit rests on, which merge adds to that of other items.",
     ),
@@ -225,7 +212,7 @@ ProjectorOut = Annotated[
     typer.Option(
         "--out",
         "-o",
-        parser=_file("--out", "projector.safetensors"),
+        parser=file_at("--out", "projector.safetensors"),
         metavar="FILE",
         help="File to write the projector to.",
     ),

@@ -8,8 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from clear_cli.config import wildcard_root
-from clear_cli.embeddings.base import PIECE_BYTES, Source, refuse_long_rows, unreadable
+from clear_cli.embeddings.base import PIECE_BYTES, Source, unreadable
 from clear_cli.errors import DataError, UsageError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -31,6 +33,9 @@ class Container:
     source: str
     takes: tuple[str, ...] = ()
 
+
+LONGEST_ROW = 64 << 20
+"""Bytes. Memory is taken for at least a row at a time, and a file may claim any number of dimensions."""
 
 COLUMNS = ("embedding_column", "id_column")
 CONTAINERS = {
@@ -67,10 +72,20 @@ def open_source(path: Path, *, modality: str, piece_bytes: int = PIECE_BYTES, **
         given["piece_bytes"] = piece_bytes
     module = import_module(f"{__name__}.{container.module}")
     source: Source = getattr(module, container.source)(path, modality=modality, **given)
-    refuse_long_rows(source.dim, source.dtype, path)
+    _refuse_long_rows(source.dim, source.dtype, path)
     if source.id_kind == "row" and source.rows and not next(source.chunks()).embeddings[0].any():
         source.notes.append(PADDING)
     return source
+
+
+def _refuse_long_rows(dim: int, dtype: np.dtype[Any], where: object) -> None:
+    """Raise a DataError where a row alone would take more memory than any embedding."""
+    if dim * dtype.itemsize > LONGEST_ROW:
+        raise DataError(
+            f"a row of {dim:,} dimensions is no embedding",
+            where=where,
+            supported=f"up to {LONGEST_ROW // dtype.itemsize:,} dimensions of {dtype.name}",
+        )
 
 
 def container_of(path: Path) -> str:

@@ -36,9 +36,6 @@ CHUNK_BYTES = 4 << 20
 PIECE_BYTES = 128 << 20
 """A Parquet row group that takes more than this in memory is written in pieces, unless the caller has more to give."""
 
-LONGEST_ROW = 64 << 20
-"""Bytes. Memory is taken for at least a row at a time, and a file may claim any number of dimensions."""
-
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -221,16 +218,6 @@ def _nearby(path: Path) -> dict[str, Any]:
         absent = {} if folder == path.parent else {"missing": folder / missing}
         return absent | ({"near": ", ".join(near), "fix": near[0]} if near else {})
     return {}
-
-
-def refuse_long_rows(dim: int, dtype: np.dtype[Any], where: object) -> None:
-    """Raise a DataError where a row alone would take more memory than any embedding."""
-    if dim * dtype.itemsize > LONGEST_ROW:
-        raise DataError(
-            f"a row of {dim:,} dimensions is no embedding",
-            where=where,
-            supported=f"up to {LONGEST_ROW // dtype.itemsize:,} dimensions of {dtype.name}",
-        )
 
 
 def shown(names: Sequence[str], most: int = 20) -> str:

@@ -15,12 +15,12 @@ from threadpoolctl import threadpool_limits
 
 from clear_cli import __version__
 from clear_cli.config import Input
-from clear_cli.disk import fingerprint, output_error, require_free
+from clear_cli.disk import fingerprint, output_error, refuse_overlap, require_free
 from clear_cli.embeddings.align import Alignment, align, grouped
 from clear_cli.errors import DataError, OutputError, UsageError
 from clear_cli.machine import Machine
 from clear_cli.parallel import background
-from clear_cli.publish import Publication, is_current, read_manifest, recover, refuse_overlap
+from clear_cli.publish import Publication, is_current, read_manifest, recover
 from clear_cli.publish_file import FilePublication
 from clear_cli.publish_remote import RemotePublication, is_current_remote
 from clear_cli.remote import is_remote, reachable

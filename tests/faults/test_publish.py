@@ -24,8 +24,9 @@ import pytest
 import xxhash
 
 from clear_cli import disk, publish
+from clear_cli.disk import refuse_overlap
 from clear_cli.errors import OutputError, UsageError
-from clear_cli.publish import Publication, check_target, is_current, read_manifest, recover, refuse_overlap
+from clear_cli.publish import Publication, check_target, is_current, read_manifest, recover
 
 FSYNC = os.fsync
 
