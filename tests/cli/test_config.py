@@ -318,8 +318,9 @@ class TestManifest:
             name = arguments[0]
             assert call(*arguments, "--config", file, "--out", name)[0] == 0
             plain = arguments[:2] if name == "apply" else arguments[:1]
-            assert call(*plain, "--config", f"{name}/manifest.json", "--out", "again", "--overwrite")[0] == 0
-            assert written("again") == written(name)
+            again = f"{name}-again"
+            assert call(*plain, "--config", f"{name}/manifest.json", "--out", again)[0] == 0
+            assert written(again) == written(name)
 
     def test_is_the_same_from_python(self, call: Run) -> None:
         call("run", "--config", configured(INPUTS), "--rank", "text=2", "--winsorise", "99%", "--out", "one")
