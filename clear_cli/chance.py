@@ -196,6 +196,8 @@ def balanced_signs(buckets: int) -> Signs:
     return np.array(list(distinct.values())[:DRAWS])
 
 
+# All is finite; but kernels for small float32 matrices touch lanes beyond them, and may raise flags there.
+@np.errstate(invalid="ignore", over="ignore")
 def _deflated_norm(n: Float32, *, u: Float32, v: Float32, largest: float) -> float:
     """The top singular value of (I - U U^T) N (I - V V^T), of which no entry of N (d, d_q) is above `largest`.
 
