@@ -142,7 +142,7 @@ def test_outputs_in_a_store_are_those_on_disk(run: Callable[..., Result], inputs
     assert problems("manifest", json.loads((tmp_path / "fetched/manifest.json").read_text())) == []
     compared = run("-m", "clear_cli", "compare", "s3://shop/clean", tmp_path / "clean", "-o", "s3://shop/compared.md")
     assert (compared.returncode, compared.stderr) == (0, "")
-    assert compared.stdout.split()[2] == "shop/clean"
+    assert compared.stdout.split()[2] == "s3://shop/clean"
     assert "compared.md" in listing(run, "s3://shop")
 
 
