@@ -1,20 +1,23 @@
 """Gates: conditions on diagnostics that a pipeline stops at, such as `leftover_heldout<=0.1`.
 
 A gate on a figure of pairs, or of modalities, holds where it holds for each of them; `image+text.` or `image.` in front
-limits it to one. A figure that was not computed fails its gate: what is not known is not good.
+limits it to one. A figure that was not computed fails its gate: what is not known is not good. A file of options may
+hold gates for several commands, so those that it has for others do not count; one that is asked for has to.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from clear_cli import glossary
 from clear_cli.errors import UsageError, closest
 
+FLAG = "--gate"
 Document = Mapping[str, Any]
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -54,10 +57,16 @@ MODALITY_METRICS = {
 WHOLE_METRICS = {"scale_ratio": "scale_ratio.after"}
 METRICS = (*PAIR_METRICS, *MODALITY_METRICS, *WHOLE_METRICS, "warnings")
 
+_SHARES = glossary.shares()
+SHARES = {one for one, path in PAIR_METRICS.items() if f"pairs[].{path}" in _SHARES}
+SHARES |= {one for one, path in MODALITY_METRICS.items() if f"modalities.*.{path}" in _SHARES}
+"""Those that are at most 1."""
+
 COMPUTED_BY: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("significant_rank", "variance_kept_sample"), ("run", "diagnose")),
-    **dict.fromkeys(PAIR_METRICS, ("run", "diagnose")),
-    "complete_items": ("run", "diagnose", "apply"),
+    **dict.fromkeys(("significant_rank", "variance_kept_sample"), ("run", "diagnose", "fit")),
+    **dict.fromkeys(PAIR_METRICS, ("run", "diagnose", "fit")),
+    "complete_items": ("run", "diagnose", "fit", "apply"),
+    **dict.fromkeys(("rows_missing", "rows_placeholder", "rows_non_finite"), ("run", "diagnose", "apply")),
     **dict.fromkeys(("variance_kept", "mean_squared_distortion", "rows_zeroed", "scale_ratio"), ("run", "apply")),
     **dict.fromkeys(("leftover_new_items", "drift_mean_shift", "drift_variance_ratio"), ("apply",)),
 }
@@ -80,6 +89,7 @@ class Gate:
         place: The modality, or the pair joined by `+`, that it is limited to; None for all.
         sign: One of OPERATORS.
         limit: What the figure is compared with.
+        where: Where it was set: FLAG, or the key of a file of options.
     """
 
     text: str
@@ -87,27 +97,38 @@ class Gate:
     place: str | None
     sign: str
     limit: float
+    where: str = FLAG
 
     @classmethod
-    def parse(cls, text: str) -> Gate:
+    def parse(cls, text: str, where: str = FLAG) -> Gate:
         """Read `METRIC<=NUMBER`, with `NAME.` or `NAME+NAME.` in front or without.
 
         Raises:
-            UsageError: It is no such condition, or there is no such metric.
+            UsageError: It is no such condition, there is no such metric, or it is a share and the limit is more than 1.
         """
         found = _GATE.fullmatch(text)
         limit = _number(found["limit"]) if found else None
         if found is None or limit is None:
-            raise UsageError(f'"{text}" is not a gate', where="--gate", said=text, fix="--gate 'leftover_heldout<=0.1'")
-        if found["metric"] not in METRICS:
-            raise UsageError(
-                f'no metric "{found["metric"]}"',
-                where="--gate",
-                said=text,
-                metrics=", ".join(METRICS),
-                fix=f"--gate '{closest(found['metric'], METRICS)}{found['sign']}{found['limit']}'",
-            )
-        return cls(text.strip(), found["metric"], found["place"], found["sign"], limit)
+            fix = _written(where, None, "leftover_heldout", "<=0.1")
+            raise UsageError(f'"{text}" is not a gate', where=where, said=text, fix=fix)
+        place, metric, sign = found["place"], found["metric"], found["sign"]
+        if metric not in METRICS:
+            fix = _written(where, place, _nearest(metric), sign + found["limit"])
+            raise UsageError(f'no metric "{metric}"', where=where, said=text, metrics=", ".join(METRICS), fix=fix)
+        if metric in SHARES and limit > 1:
+            share = f"{found['limit']}%" if limit <= 100 and not found["limit"].endswith("%") else "100%"
+            fix = _written(where, place, metric, sign + share)
+            raise UsageError(f'"{metric}" is at most 1, which is 100%', where=where, said=text, fix=fix)
+        return cls(text.strip(), metric, place, sign, limit, where)
+
+    @property
+    def of_file(self) -> bool:
+        """Whether it is of a file of options, which may serve several commands."""
+        return self.where != FLAG
+
+    def document(self) -> dict[str, Any]:
+        """What is printed of it as JSON: the condition."""
+        return {key: value for key, value in vars(self).items() if key != "where"}
 
 
 @dataclass(frozen=True)
@@ -130,6 +151,10 @@ class Verdict:
         shown = "not computed" if self.value is None else f"{self.value:.6g}"
         return f"{self.gate.text}: {shown}" + (f" ({self.place})" if self.place else "")
 
+    def document(self) -> dict[str, Any]:
+        """What is printed of it as JSON."""
+        return {**vars(self), "gate": self.gate.document()}
+
 
 def judge(gates: Sequence[Gate], document: Document) -> list[Verdict]:
     """Every gate at every place that it is about.
@@ -138,6 +163,15 @@ def judge(gates: Sequence[Gate], document: Document) -> list[Verdict]:
         UsageError: A gate names a modality or a pair that is not there.
     """
     return [verdict for gate in gates for verdict in _judged(gate, document)]
+
+
+def divided(gates: Iterable[Gate], command: str) -> tuple[list[Gate], list[Gate]]:
+    """The gates that count for a command, and those of a file that are about what only other commands compute."""
+    counting: list[Gate] = []
+    for_others: list[Gate] = []
+    for gate in gates:
+        (for_others if gate.of_file and not _computes(command, gate.metric) else counting).append(gate)
+    return counting, for_others
 
 
 def refuse_unknowable(
@@ -150,12 +184,12 @@ def refuse_unknowable(
         command: `run`, `diagnose` or `apply`.
         modalities: Their names, in the order that was given.
         report: Whether what the projection itself does not need is measured.
-        tested: Whether it is tested what stands out from chance.
+        tested: Whether it is tested what stands out from chance, which the projection itself may need: a report does.
 
     Raises:
         UsageError: A gate on a figure that is not computed, or about a modality or a pair that is not there.
     """
-    here = [one for one in METRICS if command in COMPUTED_BY.get(one, (command,))]
+    here = [one for one in METRICS if _computes(command, one)]
     known = [one for one in here if report or one in WITHOUT_REPORT[command]]
     known = [one for one in known if tested or one != "significant_rank"]
     for gate in gates:
@@ -168,11 +202,15 @@ def refuse_unknowable(
             continue
         raise UsageError(
             f'"{gate.metric}" {problem}',
-            where="--gate",
+            where=gate.where,
             said=gate.text,
             metrics=", ".join(known),
             fix=f"{fix}, or one of these",
         )
+
+
+def _computes(command: str, metric: str) -> bool:
+    return command in COMPUTED_BY.get(metric, (command,))
 
 
 def _refuse_nowhere(gate: Gate, modalities: Sequence[str]) -> None:
@@ -182,38 +220,58 @@ def _refuse_nowhere(gate: Gate, modalities: Sequence[str]) -> None:
         places = list(modalities)
     elif gate.metric in PAIR_METRICS:
         places = ["+".join(pair) for pair in combinations(modalities, 2)]
-    if not places or gate.place not in (None, *places):
+    if not places or (gate.place is not None and not _among(places, gate.place)):
         raise _about_nothing(gate, places)
+
+
+def _among(places: Iterable[str], asked: str) -> list[str]:
+    """The place that is asked for, if it is there: a pair has no order."""
+    return [one for one in places if sorted(one.split("+")) == sorted(asked.split("+"))]
 
 
 def _about_nothing(gate: Gate, places: Sequence[str]) -> UsageError:
     """The error for a gate on a modality or a pair that is not there."""
-    named = set((gate.place or "").split("+"))
-    nearest = next((one for one in places if set(one.split("+")) == named), closest(gate.place, places))
-    prefix = f"{nearest}." if nearest else ""
+    fix = _written(gate.where, closest(gate.place, places), gate.metric, f"{gate.sign}{gate.limit:g}")
     return UsageError(
         f'gate "{gate.text}" is about nothing here',
-        where="--gate",
+        where=gate.where,
         said=gate.text,
         known=", ".join(places) or "one modality, and no pair",
-        fix=f"--gate '{prefix}{gate.metric}{gate.sign}{gate.limit:g}'" if places else "another --gate",
+        fix=fix if places else "another gate",
     )
+
+
+def _written(where: str, place: str | None, metric: str, condition: str) -> str:
+    """A gate as it is to be typed where the one at fault was set; in a file that is under `[gates]`."""
+    if where == FLAG:
+        return f"{FLAG} '{f'{place}.' if place else ''}{metric}{condition}'"
+    quoted = f'"{place}"' if place and "+" in place else place  # no bare key of TOML holds a plus
+    return f'{f"{quoted}." if quoted else ""}{metric} = "{condition}"'
+
+
+def _nearest(word: str) -> str:
+    """The metric that is meant: the first that the word is a part of, as of `leftover_heldout`, or the most alike."""
+    return next((one for one in METRICS if word in one), None) or str(closest(word, METRICS))
 
 
 def _judged(gate: Gate, document: Document) -> Iterator[Verdict]:
     figures = dict(_figures(gate.metric, document))
     if gate.place is not None:
-        if gate.place not in figures:
+        asked = _among(figures, gate.place)
+        if not asked:
             raise _about_nothing(gate, list(figures))
-        figures = {gate.place: figures[gate.place]}
+        figures = {one: figures[one] for one in asked}
     for place, value in figures.items() or [("", None)]:
         yield Verdict(gate, place, value, value is not None and OPERATORS[gate.sign](value, gate.limit))
 
 
 def _figures(metric: str, document: Document) -> Iterator[tuple[str, float | None]]:
     if metric in PAIR_METRICS:
-        for pair in document["pairs"]:
-            yield "+".join(pair["modalities"]), _at(pair, PAIR_METRICS[metric])
+        known = {"+".join(one["modalities"]): one for one in document["pairs"]}
+        every = ["+".join(pair) for pair in combinations(document["modalities"], 2)]
+        left_out = [pair for pair in every if not _among(known, pair)]  # too few items in common
+        for pair in (*known, *left_out):
+            yield pair, _at(known.get(pair), PAIR_METRICS[metric])
     elif metric in MODALITY_METRICS:
         for name, one in document["modalities"].items():
             yield name, _at(one, MODALITY_METRICS[metric])

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from clear_cli.cli.console import Console
+from clear_cli.cli.configfile import Condition
+from clear_cli.cli.console import Console, print_error
 from clear_cli.cli.options import Finishing, Fitted, Means, Solving, Sources, Voice
 from clear_cli.errors import GateError, UsageError
 from clear_cli.remote import place
@@ -95,18 +96,33 @@ def read_machine(means: Means, console: Console) -> Machine:
 
 def read_gates(texts: Sequence[str]) -> list[Gate]:
     """Gates from their conditions. Raises a UsageError as `Gate.parse` does."""
-    from clear_cli.gates import Gate
+    from clear_cli.gates import FLAG, Gate
 
-    return [Gate.parse(text) for text in texts]
+    return [Gate.parse(text, text.where if isinstance(text, Condition) else FLAG) for text in texts]
 
 
 def gates_for(command: str, texts: Sequence[str], inputs: Sequence[Input], **how: bool) -> list[Gate]:
     """Gates on what a command computes of its inputs. Raises a UsageError as `refuse_unknowable`, with the same."""
     from clear_cli.gates import refuse_unknowable
 
-    gates = read_gates(texts)
+    gates = counting_gates(read_gates(texts), command)
     refuse_unknowable(gates, command, [one.modality for one in inputs], **how)
     return gates
+
+
+def counting_gates(gates: Sequence[Gate], command: str | None) -> list[Gate]:
+    """The gates but for those that a file has for other commands: these are named, even where all is to be quiet.
+
+    Of figures of which nobody knows what computed them, all gates count.
+    """
+    from clear_cli.gates import divided
+
+    counting, for_others = (list(gates), []) if command is None else divided(gates, command)
+    if for_others:
+        named = ", ".join(one.text for one in for_others)
+        none = "" if counting else "; no gate is left"
+        print_error(f"note: gates of the file on what {command} does not compute are left out: {named}{none}")
+    return counting
 
 
 def refuse_failed(verdicts: Sequence[Verdict], *, where: object) -> None:

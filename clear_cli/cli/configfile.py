@@ -107,6 +107,18 @@ class Settings:
         self.places[key, str(value)] = where
 
 
+class Condition(str):
+    """A gate as `--gate` would be given it, which knows the key of the file that says so."""
+
+    where: str
+
+    def __new__(cls, text: str, where: str) -> Condition:
+        """From the text, and the file and its key."""
+        one = super().__new__(cls, text)
+        one.where = where
+        return one
+
+
 def key_of(option: Any) -> str:
     """The key of an option of the command line: its long name, with underscores."""
     long = max(option.opts, key=len)
@@ -147,8 +159,8 @@ def read_settings(path: Path) -> Settings:
             for name, table in value.items():
                 _add_modality(settings, path, name, table)
         elif key == "gates":
-            for where, text in _conditions(value, "", path):
-                settings.add("gate", text, where, many=True)
+            for gate in _conditions(value, "", path):
+                settings.add("gate", gate, gate.where, many=True)
         else:
             one = KEYS[key]
             found = _checked(path, key, one, value)
@@ -206,17 +218,17 @@ def _add_modality(settings: Settings, path: Path, name: str, table: Any) -> None
         settings.add(option, f"{name}={_text(found)}", f"{place}.{key}", many=True)
 
 
-def _conditions(table: Mapping[str, Any], prefix: str, path: Path) -> Iterator[tuple[str, str]]:
-    """Where each gate is and what `--gate` would be given; a place may be a table, as in `image.variance_kept`."""
+def _conditions(table: Mapping[str, Any], prefix: str, path: Path) -> Iterator[Condition]:
+    """What `--gate` would be given; a place may be a table, as in `image.variance_kept`."""
     for name, value in table.items():
         where = f"{path}, key gates.{prefix}{name}"
         if isinstance(value, dict):
             yield from _conditions(value, f"{prefix}{name}.", path)
             continue
         for one in value if isinstance(value, list) else [value]:
-            if not isinstance(one, str):
+            if not isinstance(one, str) or not re.match(r"\s*[<>=]", one):
                 raise UsageError("a gate is a sign and a number, as a string", where=where, fix=f'{name} = "<=0.1"')
-            yield where, f"{prefix}{name}{one}"
+            yield Condition(f"{prefix}{name}{one}", where)
 
 
 def _known(key: str, known: Any, where: str) -> None:

@@ -6,7 +6,6 @@ Use-cases are imported inside the commands, so that `--help` and completion do n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from clear_cli.cli import options as opt
@@ -188,7 +187,7 @@ def _show(published: Published, console: Console, gates: Sequence[Gate] = ()) ->
             "modalities": diagnostics["modalities"],
             "pairs": diagnostics["pairs"],
             "warnings": diagnostics["warnings"],
-            "gates": list(map(asdict, verdicts)),
+            "gates": [one.document() for one in verdicts],
         },
         published_text,
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from clear_cli.cli import options as opt
-from clear_cli.cli.arguments import read_console, read_gates, refuse_failed
+from clear_cli.cli.arguments import counting_gates, read_console, read_gates, refuse_failed
 from clear_cli.cli.command import Command, Look, described, grouped
 from clear_cli.cli.configfile import example_of
 from clear_cli.cli.console import Console
@@ -27,11 +27,15 @@ def check(path: opt.Checked, talk: opt.Talk, gate: opt.Gates = opt.NONE) -> None
     from clear_cli.workflow.document import SCHEMA_VERSION
     from clear_cli.workflow.published import read_output
 
-    gates = read_gates(gate)
+    gates, nothing = read_gates(gate), UsageError("nothing to check", fix="--gate 'leftover_heldout<=0.1'")
     if not gates:
-        raise UsageError("nothing to check", fix="--gate 'leftover_heldout<=0.1'")
-    verdicts = judge(gates, read_output(path).diagnostics)
-    judged = {"schema_version": SCHEMA_VERSION, "command": "check", "gates": list(map(asdict, verdicts))}
+        raise nothing
+    output = read_output(path)
+    gates = counting_gates(gates, output.manifest.get("command"))
+    if not gates:
+        raise nothing
+    verdicts = judge(gates, output.diagnostics)
+    judged = {"schema_version": SCHEMA_VERSION, "command": "check", "gates": [one.document() for one in verdicts]}
     read_console(talk).result(judged, gates_text)
     refuse_failed(verdicts, where=path)
 

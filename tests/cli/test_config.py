@@ -145,6 +145,42 @@ class TestGates:
             "leftover_heldout<=1", "image.variance_kept>=0", "image.variance_kept<=1", "image+text.rv>=0"
         }  # fmt: skip
 
+    def test_one_file_has_those_of_several_commands(self, call: Run) -> None:
+        gates = '[gates]\nleftover_heldout = "<=1"\nvariance_kept = ">=1%"\ndrift_mean_shift = "<=9"\n'
+        file = configured(INPUTS + gates)
+        others = {
+            "run": ["drift_mean_shift<=9"],
+            "diagnose": ["variance_kept>=1%", "drift_mean_shift<=9"],
+            "apply": ["leftover_heldout<=1"],
+        }
+        for name, left_out in others.items():
+            note = f"note: gates of the file on what {name} does not compute are left out: {', '.join(left_out)}\n"
+            given = [name, "run"] if name == "apply" else [name]
+            code, out, err = call(*given, "--config", file, "--out", name, "--json", "-q")
+            assert (code, err.startswith(note), err.count("note: ")) == (0, True, 1)
+            judged = json.loads(out)["gates"]
+            assert len({one["gate"]["text"] for one in judged} | {*left_out}) == 3
+            code, out, err = call("check", name, "--config", file, "--json")
+            assert (code, err, json.loads(out)["gates"]) == (0, note, judged)
+        code, _, err = call("check", "diagnose/diagnostics.json", "--config", file)
+        assert (code, err.count("not computed")) == (5, 4), "nothing says what made it"
+
+    def test_a_file_may_have_none_for_a_command(self, call: Run) -> None:
+        file = configured(INPUTS + '[gates]\ndrift_mean_shift = "<=9"\n')
+        note = (
+            "note: gates of the file on what run does not compute are left out: drift_mean_shift<=9; no gate is left\n"
+        )
+        code, _, err = call("run", "--config", file, "--out", "out", "-q")
+        assert (code, err.startswith(note)) == (0, True)
+        code, _, err = call("check", "out", "--config", file)
+        assert (code, err) == (2, f"{note}error: nothing to check\n  fix: --gate 'leftover_heldout<=0.1'\n")
+
+    def test_a_gate_that_is_asked_for_is_no_gate_of_the_file(self, call: Run) -> None:
+        file = configured(INPUTS + '[gates]\nrank = ">=0"\n')
+        code, _, err = call("run", "--config", file, "--out", "out", "-q", "--gate", "drift_mean_shift<=9")
+        assert code == 2
+        assert err.startswith('error: "drift_mean_shift" is not computed by run\n  in: --gate\n')
+
 
 class TestErrors:
     @pytest.mark.parametrize(
@@ -168,6 +204,24 @@ class TestErrors:
             ("[modalities]\nimage = 3\n", "a modality is a table\n  in: clear.toml, key modalities.image\n"),
             ("[gates]\nrv = 1\n", "a gate is a sign and a number, as a string\n  in: clear.toml, key gates.rv\n"),
             (INPUTS + "[gates]\nrvv = '<=1'\n", 'no metric "rvv"\n  in: clear.toml, key gates.rvv\n  metrics: '),
+            (
+                "[gates]\nrv = '0.3'\n",
+                'a gate is a sign and a number, as a string\n  in: clear.toml, key gates.rv\n  fix: rv = "<=0.1"\n',
+            ),
+            (
+                INPUTS + "[gates]\nrv = '<=x'\n",
+                '"rv<=x" is not a gate\n  in: clear.toml, key gates.rv\n  fix: leftover_heldout = "<=0.1"\n',
+            ),
+            (
+                INPUTS + "[gates]\nimage.variance_kept = '>=80'\n",
+                '"variance_kept" is at most 1, which is 100%\n  in: clear.toml, key gates.image.variance_kept\n'
+                '  fix: image.variance_kept = ">=80%"\n',
+            ),
+            (
+                INPUTS + "[gates]\n'image+txt'.rv = '<=0.5'\n",
+                'gate "image+txt.rv<=0.5" is about nothing here\n  in: clear.toml, key gates.image+txt.rv\n'
+                '  known: image+text\n  fix: "image+text".rv = "<=0.5"\n',
+            ),
             (
                 INPUTS + "rnak = 3\n",
                 'no key "rnak"\n  in: clear.toml, table modalities.text\n  keys: path, rank, strength, '

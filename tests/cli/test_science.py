@@ -222,7 +222,8 @@ def test_gates_are_judged_after_the_output_is_there(call: Run, inputs: list[str]
         ("run", [], "drift_mean_shift<=1", '"drift_mean_shift" is not computed by run'),
         ("run", ["--no-report"], "rv<=1", '"rv" is not computed with --no-report'),
         ("run", ["--no-report", "--rank", "1"], "significant_rank>0", '"significant_rank" is not computed with'),
-        ("run", [], "text+image.rv<=50%", 'gate "text+image.rv<=50%" is about nothing here'),
+        ("run", [], "text+imag.rv<=50%", 'gate "text+imag.rv<=50%" is about nothing here'),
+        ("run", [], "leftover_fit<=5", '"leftover_fit" is at most 1, which is 100%'),
         ("diagnose", [], "variance_kept>=0.5", '"variance_kept" is not computed by diagnose'),
         ("diagnose", [], "tex.rank>=1", 'gate "tex.rank>=1" is about nothing here'),
         ("apply", ["nowhere"], "leftover_heldout<=1", '"leftover_heldout" is not computed by apply'),
@@ -243,7 +244,7 @@ def test_what_to_do_about_a_gate_that_cannot_be_judged(call: Run, tmp_path: Path
         assert code == 2
         return err.splitlines()[-1].removeprefix("  fix: ")
 
-    assert fix("run", "--gate", "text+image.rv<=50%") == "--gate 'image+text.rv<=0.5'"
+    assert fix("run", "--gate", "image+txt.rv<=50%") == "--gate 'image+text.rv<=0.5'"
     assert fix("run", "--gate", "drift_mean_shift<=1") == "clear-cli apply, or one of these"
     assert fix("run", "--no-report", "--gate", "scale_ratio<=1") == "--report, or one of these"
 
@@ -254,7 +255,7 @@ def test_a_gate_on_pairs_of_one_modality(call: Run, tmp_path: Path) -> None:
     assert (code, err) == (
         2,
         'error: gate "leftover_new_items<=1" is about nothing here\n  in: --gate\n  known: one modality, and no pair\n'
-        "  fix: another --gate\n",
+        "  fix: another gate\n",
     )
 
 

@@ -57,7 +57,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
     three = [*two, "-m", f"audio={read['audio']}", "--ids", f"audio={read['ids']}"]
     later = ["-m", f"image={read['new_image']}", "-m", f"text={read['new_text']}"]
     files = {
-        "run": ["run", *two, "--rank", "2", "--gate", "rv<2"],
+        "run": ["run", *two, "--rank", "2", "--gate", "rv<=1"],
         "reversed": ["run", *two[2:], *two[:2], "--rank", "2"],
         "three": ["run", *three],
         "per_modality": ["run", *two, "--strength", "image=0", "--strength", "text=0.5"],
@@ -81,7 +81,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
         "plan": ["run", *two, "--dry-run", "--out", root / "none"],
         "more": ["fit", *two, "--out", root / "more", "--moments-out", root / "more.moments"],
         "merge": ["merge", root / "fit.moments", root / "more.moments", "--out", root / "merged.safetensors"],
-        "check": ["check", root / "run", "--gate", "rv<2", "--gate", "image.rank==2"],
+        "check": ["check", root / "run", "--gate", "rv<=1", "--gate", "image.rank==2"],
         "report": ["report", root / "run", "--out", root / "report.md"],
         "compare": ["compare", root / "run", root / "three", root / "apply"],
         "inspect_file": ["inspect", read["image"]],

@@ -8,7 +8,7 @@ import pytest
 
 from clear_cli import glossary
 from clear_cli.errors import UsageError
-from clear_cli.gates import METRICS, MODALITY_METRICS, PAIR_METRICS, Gate, judge
+from clear_cli.gates import METRICS, MODALITY_METRICS, PAIR_METRICS, SHARES, Gate, divided, judge, refuse_unknowable
 
 
 def pair(a: str, b: str, leftover: float | None) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def pair(a: str, b: str, leftover: float | None) -> dict[str, Any]:
 
 
 DOCUMENT: dict[str, Any] = {
-    "pairs": [pair("image", "text", 0.05), pair("image", "audio", 0.2)],
+    "pairs": [pair("image", "text", 0.05), pair("image", "audio", 0.2), pair("audio", "text", 0.15)],
     "modalities": {"image": {"variance_kept": 0.6}, "text": {"variance_kept": 0.9}, "audio": {}},
     "warnings": ["one"],
     "scale_ratio": None,
@@ -28,8 +28,23 @@ def passed(text: str) -> dict[str, bool]:
 
 
 def test_a_gate_is_about_every_pair() -> None:
-    assert passed("leftover_heldout<=0.1") == {"image+text": True, "image+audio": False}
-    assert passed("complete_items >= 400") == {"image+text": True, "image+audio": True}
+    assert passed("leftover_heldout<=0.1") == {"image+text": True, "image+audio": False, "audio+text": False}
+    assert passed("complete_items >= 400") == {"image+text": True, "image+audio": True, "audio+text": True}
+
+
+def test_a_pair_has_no_order() -> None:
+    assert passed("text+image.leftover_heldout<0.1") == {"image+text": True}
+    refuse_unknowable([Gate.parse("text+image.rv<1")], "run", ["image", "text"])
+    with pytest.raises(UsageError):
+        refuse_unknowable([Gate.parse("image+image.rv<1")], "run", ["image", "text"])
+
+
+@pytest.mark.parametrize("asked", ["", "text+audio.", "audio+text."])
+def test_a_pair_that_was_left_out_fails(asked: str) -> None:
+    there = {**DOCUMENT, "pairs": DOCUMENT["pairs"][:2]}
+    verdicts = judge([Gate.parse(f"{asked}complete_items>=0")], there)
+    assert [str(one) for one in verdicts if not one.passed] == [f"{asked}complete_items>=0: not computed (text+audio)"]
+    assert len(verdicts) == (1 if asked else 3)
 
 
 def test_a_gate_may_be_about_one() -> None:
@@ -73,7 +88,8 @@ def test_a_verdict_says_the_figure_and_where_it_was() -> None:
 
 
 def test_a_gate_on_nothing_fails() -> None:
-    (verdict,) = judge([Gate.parse("leftover_heldout<=1")], {**DOCUMENT, "pairs": []})
+    alone = {"image": DOCUMENT["modalities"]["image"]}
+    (verdict,) = judge([Gate.parse("leftover_heldout<=1")], {**DOCUMENT, "modalities": alone, "pairs": []})
     assert not verdict.passed
     assert str(verdict) == "leftover_heldout<=1: not computed"
 
@@ -103,6 +119,56 @@ def test_an_unknown_metric_lists_those_that_are_known_and_the_nearest() -> None:
         "fix: --gate 'leftover_heldout<=0.1'",
     ]
     assert str(error.value) == "\n  ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("leftover", "leftover_heldout"),
+        ("heldout", "leftover_heldout"),
+        ("canonical", "canonical_correlation"),
+        ("neighbours", "neighbour_overlap"),
+        ("overlap", "neighbour_overlap"),
+        ("variance", "variance_kept"),
+        ("missing", "rows_missing"),
+        ("leftover_fitt", "leftover_fit"),
+    ],
+)
+def test_a_part_of_a_name_stands_for_the_first_that_has_it(word: str, meant: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Gate.parse(f"image+text.{word}<5%")
+    assert error.value.fix == f"--gate 'image+text.{meant}<5%'"
+
+
+@pytest.mark.parametrize(
+    ("condition", "meant"),
+    [(">=80", ">=80%"), ("<1.5", "<1.5%"), (">100.0", ">100.0%"), (">=200%", ">=100%"), ("<800", "<100%")],
+)
+def test_a_share_is_at_most_one(condition: str, meant: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Gate.parse(f"image.variance_kept{condition}")
+    assert str(error.value) == (
+        f"\"variance_kept\" is at most 1, which is 100%\n  in: --gate\n  fix: --gate 'image.variance_kept{meant}'"
+    )
+
+
+def test_what_is_a_share() -> None:
+    others = {one for one in METRICS if one not in SHARES}
+    assert others == {
+        "complete_items", "significant_correlations", "rank", "significant_rank", "rows_missing", "rows_placeholder",
+        "rows_non_finite", "rows_zeroed", "mean_squared_distortion", "drift_mean_shift", "drift_variance_ratio",
+        "scale_ratio", "warnings",
+    }  # fmt: skip
+    assert [Gate.parse(f"{one}<=80").limit for one in sorted(others)] == [80.0] * len(others)
+    assert [Gate.parse(f"{one}<=100%").limit for one in sorted(SHARES)] == [1.0] * len(SHARES)
+
+
+def test_what_a_file_says_for_other_commands_does_not_count() -> None:
+    texts = ["variance_kept>=0.5", "rank<=8", "drift_mean_shift<=1"]
+    flags, of_file = ([Gate.parse(one, *where) for one in texts] for where in ((), ("clear.toml, key gates.x",)))
+    assert divided(flags, "diagnose") == (flags, [])
+    assert divided(of_file, "diagnose") == ([of_file[1]], [of_file[0], of_file[2]])
+    assert divided(of_file, "apply") == (of_file, [])
 
 
 def test_every_metric_is_a_figure_of_the_document() -> None:
