@@ -32,7 +32,13 @@ from clear_cli.errors import DataError
 from clear_cli.projector import Projector, Renorm
 from clear_cli.tensors import Kind
 
-KIND = Kind("projector", "projector", 1, fix="clear-cli fit or clear-cli run writes one")
+KIND = Kind(
+    "projector",
+    "projector",
+    1,
+    fix="clear-cli fit or clear-cli run writes one",
+    give="the output directory of clear-cli fit or clear-cli run, or its projector.safetensors",
+)
 FIELDS = (
     "mean",
     "directions",

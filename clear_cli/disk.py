@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import shutil
@@ -24,11 +25,21 @@ _FIXES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space there, or ")
 _FIXES |= dict.fromkeys((errno.EACCES, errno.EPERM), "make it writable for this user, or ")
 LISTED = 10
 """Files that an error names at most."""
+NAMES = 10_000
+"""Names of a folder that are looked through at most."""
 MANY = 1000
 """Files from which on they are settled together."""
 
 UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 """What a file system answers that does not know how."""
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+_CONTAINERS = {b"PAR1": "Parquet", HDF5: "HDF5", b"\x93NUMPY": "NPY", b"PK\x03\x04": "NPZ", b"PK\x05\x06": "NPZ"}
+
+
+def container_by(head: bytes) -> str | None:
+    """The container whose files begin with these bytes; None for one that is not known by them."""
+    return next((name for magic, name in _CONTAINERS.items() if head.startswith(magic)), None)
 
 
 def fingerprint(path: Path) -> dict[str, int | str]:
@@ -112,6 +123,31 @@ def output_error(error: OSError, where: object, fix: str = FIX) -> OutputError:
 def nearest(path: Path) -> Path:
     """The path itself if it exists, else the nearest folder above it that does."""
     return next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
+
+
+def instead_of(where: object, fix: str | None = None) -> dict[str, Any]:
+    """What an error says besides of a path that there is not: names that are like the first part that is missing.
+
+    Its fix is the nearest of them; `fix` where there are none, where the path is there, and behind a URI.
+    """
+    path = Path(str(where))
+    folder = next((one for one in path.parents if one.is_dir()), None)
+    if "://" in str(where) or os.path.lexists(path) or folder is None:
+        return {"fix": fix}
+    missing = path.relative_to(folder).parts[0]
+    near: list[str] = []
+    with suppress(OSError):
+        names = [entry.name for entry in islice(os.scandir(folder), NAMES)]
+        alike = [one for one in names if Path(one).suffix == Path(missing).suffix]
+        near = [str(folder / one) for one in _like(missing, alike) or _like(missing, names)]
+    absent = {} if folder == path.parent else {"missing": folder / missing}
+    return absent | ({"near": ", ".join(near), "fix": near[0]} if near else {"fix": fix})
+
+
+def _like(name: str, names: Iterable[str]) -> list[str]:
+    """Names that are like one, but for what comes after the last point; the nearest first."""
+    stems = {Path(one).stem: one for one in names}
+    return [stems[one] for one in difflib.get_close_matches(Path(name).stem, stems, n=3)]
 
 
 def _readable(count: int) -> str:

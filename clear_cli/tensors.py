@@ -11,11 +11,15 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from clear_cli.disk import container_by, instead_of
 from clear_cli.errors import DataError
 from clear_cli.remote import local_copy
 
 KEY = "clear_cli"
 """The one key of the metadata that is ours: the library does not promise an order for several."""
+
+LONGEST_HEADER = 100_000_000
+"""Bytes; the library refuses more."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,14 @@ class Kind:
         holds: What is in it.
         version: Of its format.
         fix: What writes one.
+        give: What to give where one is asked for.
     """
 
     what: str
     holds: str
     version: int
     fix: str
+    give: str
 
     def metadata(self, **header: Any) -> dict[str, str]:
         """The metadata of a file that is to be written; `header` is what is not a tensor."""
@@ -47,20 +53,39 @@ class Kind:
             DataError: Not there, not ours, damaged, or of another format; also of what is read in the block.
         """
         if not path.is_file():
-            raise DataError(f"no {self.what} here", where=path, fix=self.fix)
+            raise DataError(f"no {self.what} here", where=path, **instead_of(path, self.fix))
         try:
             with local_copy(path) as near, safe_open(near, framework="numpy") as file:
                 yield file, self._header(file.metadata(), path)
         except (SafetensorError, OSError, TypeError) as error:
-            raise DataError(f"not a readable safetensors file ({error})", where=path, fix=self.fix) from error
+            raise self._unreadable(path, error) from error
+
+    def _unreadable(self, path: Path, error: Exception) -> DataError:
+        """The error for a file that the library does not read: cut short, something else, or kept from us."""
+        try:
+            with path.open("rb") as file:
+                head = file.read(16)
+        except OSError:
+            return DataError(f"not a readable safetensors file ({error})", where=path, fix=self.fix)
+        # The format begins with the length of its header, and that with a brace.
+        if len(head) <= 8 or (head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER):
+            problem, again = f"the {self.what} is cut short, or damaged", f"make it again: {self.fix}"
+            return DataError(problem, where=path, reason=error, fix=again)
+        other = container_by(head)
+        problem = f"this is no {self.what}" + (f", but a file of {other}" if other else "")
+        return DataError(problem, where=path, fix=f"give {self.give}")
 
     def _header(self, metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
         try:
-            header = json.loads((metadata or {}).get(KEY, "null"))
+            found = json.loads((metadata or {}).get(KEY, "null"))
         except json.JSONDecodeError:
-            header = None
-        if not isinstance(header, dict) or header.get("format") != f"clear_cli.{self.holds}":
-            raise DataError(f"this safetensors file is no {self.what} of clear-cli", where=path, fix=self.fix)
+            found = None
+        header: dict[str, Any] = found if isinstance(found, dict) else {}
+        kind = str(header.get("format"))
+        if kind != f"clear_cli.{self.holds}":
+            ours = {"holds": kind.removeprefix("clear_cli.")} if kind.startswith("clear_cli.") else {}
+            problem = f"this safetensors file is no {self.what} of clear-cli"
+            raise DataError(problem, where=path, **ours, fix=f"give {self.give}")
         version = header.get("format_version")
         if version != self.version:
             raise DataError(

@@ -133,6 +133,8 @@ def take(context: typer.Context, path: Path | None) -> Path | None:
             # They are those of the fit, and the projector has them.
             settings.values = {key: value for key, value in settings.values.items() if key not in ("rank", "strength")}
         options = {key_of(option): option.name for option in context.command.params}
+        if context.info_name == "check":
+            options["out"] = "path"  # what others have made is what it looks at
         context.default_map = {options[key]: one for key, one in settings.values.items() if key in options}
         context.meta[_PLACES] = settings.places
     return path
@@ -178,10 +180,12 @@ def _document(path: Path) -> tuple[dict[str, Any], str]:
             return dict(manifest["config"]), str(manifest["command"])
         return tomllib.loads(content.decode("utf-8")), ""
     except OSError as error:
+        from clear_cli.disk import instead_of  # slow to import
+
         # What a store raises has no text of the system's.
         absent = os.strerror(errno.ENOENT) if isinstance(error, FileNotFoundError) else str(error)
         problem = (error.strerror or absent).lower()
-        raise UsageError(f"cannot read the configuration: {problem}", where=path) from error
+        raise UsageError(f"cannot read the configuration: {problem}", where=path, **instead_of(path)) from error
     except tomllib.TOMLDecodeError as error:
         raise _not_toml(error, content.decode("utf-8").splitlines(), path) from error
     except UnicodeDecodeError as error:

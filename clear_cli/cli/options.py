@@ -165,7 +165,12 @@ Gates = Annotated[
     ),
 ]
 Checked = Annotated[
-    Path, typer.Argument(parser=place, metavar="DIR", help="An output directory, or its diagnostics.json.")
+    Path,
+    typer.Argument(
+        parser=place,
+        metavar="DIR",
+        help="An output directory, or its diagnostics.json; not needed where --config has it as out.",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read headers and ids, say what would be done, write nothing.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for arithmetic. Default: what the machine grants.")]

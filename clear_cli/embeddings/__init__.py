@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from clear_cli.config import wildcard_root
+from clear_cli.disk import HDF5, container_by
 from clear_cli.embeddings.base import PIECE_BYTES, Source, unreadable
 from clear_cli.errors import DataError, UsageError
 
-HDF5 = b"\x89HDF\r\n\x1a\n"
 PADDING = "row 0 is all zeros: taken as padding, it stays as it is"
 SUPPORTED = "Parquet (a file or a folder of parts), HDF5, NPY (a file or a folder), NPZ, .itememb"
 
@@ -105,16 +105,15 @@ def container_of(path: Path) -> str:
             user_block = any(file.seek(512 << i) and file.read(8) == HDF5 for i in range(12))
     except OSError as error:
         raise unreadable(error, path) from error
-    magics = {b"PAR1": "parquet", HDF5: "hdf5", b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
-    found = next((name for magic, name in magics.items() if head.startswith(magic)), None)
-    if found is None and user_block:
+    found = container_by(head)
+    if found is not None:
+        return found.lower()
+    if user_block:
         return "hdf5"
-    if found is None and b":float_seq" in head.partition(b"\n")[0]:
+    if b":float_seq" in head.partition(b"\n")[0]:
         return "itememb"
-    if found is None:
-        problem = "not a file of embeddings" if head else "the file is empty"
-        raise DataError(problem, where=path, supported=SUPPORTED)
-    return found
+    problem = "not a file of embeddings" if head else "the file is empty"
+    raise DataError(problem, where=path, supported=SUPPORTED)
 
 
 def _folder(path: Path) -> str:

@@ -7,12 +7,8 @@ holds besides is the business of its sink alone, which reads it where it writes.
 
 from __future__ import annotations
 
-import difflib
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -21,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clear_cli.disk import instead_of
 from clear_cli.errors import DataError, closest
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -198,26 +195,11 @@ ID_NAMES = ("item_id", "itemid", "item", "id", "ids", "item_ids", "product_id", 
 AGAIN = "copy or write the file again: it is cut short, or damaged"
 
 
-def unreadable(error: OSError, where: object) -> DataError:
-    """The error for a file that the system does not let us read."""
+def unreadable(error: OSError, where: object, fix: str | None = None) -> DataError:
+    """The error for a file that the system does not let us read; `fix` is what to do where no name is like that one."""
     if not isinstance(error, FileNotFoundError):
-        return DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=where)
-    problem = "cannot read the file: no such file or directory"
-    return DataError(problem, where=where, **({} if "://" in str(where) else _nearby(Path(str(where)))))
-
-
-def _nearby(path: Path) -> dict[str, Any]:
-    """What there is instead of a path that there is not: names that are like the first one that is missing."""
-    folder = next((one for one in path.parents if one.is_dir()), None)
-    if folder is None:
-        return {}
-    missing = path.relative_to(folder).parts[0]
-    with suppress(OSError):
-        stems = {Path(entry.name).stem: entry.name for entry in islice(os.scandir(folder), 10_000)}
-        near = [str(folder / stems[one]) for one in difflib.get_close_matches(Path(missing).stem, stems, n=3)]
-        absent = {} if folder == path.parent else {"missing": folder / missing}
-        return absent | ({"near": ", ".join(near), "fix": near[0]} if near else {})
-    return {}
+        return DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=where, fix=fix)
+    return DataError("cannot read the file: no such file or directory", where=where, **instead_of(where, fix))
 
 
 def shown(names: Sequence[str], most: int = 20) -> str:

@@ -19,7 +19,13 @@ from clear_cli.subspace import Pair
 from clear_cli.tensors import Kind
 from clear_cli.workflow.evidence import Described
 
-KIND = Kind("moments file", "moments", 1, fix="clear-cli fit ... --moments-out FILE writes one")
+KIND = Kind(
+    "moments file",
+    "moments",
+    1,
+    fix="clear-cli fit ... --moments-out FILE writes one",
+    give="what clear-cli fit ... --moments-out FILE wrote",
+)
 
 MAX_EXPONENT = 2200
 """No scale that brings a float64 near 1 is beyond 2 ** this."""

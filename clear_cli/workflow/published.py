@@ -74,7 +74,7 @@ def read_diagnostics(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_bytes())
     except OSError as error:
-        raise DataError(unreadable(error, file).problem, where=file, fix=give) from error
+        raise unreadable(error, file, give) from error
     except (ValueError, RecursionError) as error:
         raise damaged(file) from error
     version = found.get("schema_version") if isinstance(found, dict) else None

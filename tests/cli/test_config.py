@@ -175,6 +175,17 @@ class TestGates:
         code, _, err = call("check", "out", "--config", file)
         assert (code, err) == (2, f"{note}error: nothing to check\n  fix: --gate 'leftover_heldout<=0.1'\n")
 
+    def test_check_judges_the_output_that_the_file_names(self, call: Run) -> None:
+        Path("conf").mkdir()
+        gates = '[gates]\nrank = "==2"\n'
+        file = configured('out = "../out"\nrank = 2\n' + INPUTS.replace('"in', '"../in') + gates, "conf/clear.toml")
+        assert call("run", "--config", file)[0] == 0
+        assert call("run", "--config", file, "--out", "other", "--rank", "3")[0] == 5
+        assert call("check", "--config", file)[0] == 0
+        assert call("check", "other", "--config", file)[0] == 5
+        code, _, err = call("check", "--config", configured(gates))
+        assert (code, err) == (2, "error: missing argument 'DIR'\n  fix: clear-cli check --help\n")
+
     def test_a_gate_that_is_asked_for_is_no_gate_of_the_file(self, call: Run) -> None:
         file = configured(INPUTS + '[gates]\nrank = ">=0"\n')
         code, _, err = call("run", "--config", file, "--out", "out", "-q", "--gate", "drift_mean_shift<=9")
@@ -319,6 +330,11 @@ class TestErrors:
         ("name", "text", "message"),
         [
             ("none.toml", None, "cannot read the configuration: no such file or directory\n  in: none.toml\n"),
+            (
+                "inn",
+                None,
+                "cannot read the configuration: no such file or directory\n  in: inn\n  near: in\n  fix: in\n",
+            ),
             ("in", None, "cannot read the configuration: is a directory\n  in: in\n"),
             ("a.json", '{"tool": "clear_cli"}', "no manifest that holds a configuration\n  in: a.json\n"),
             ("a.json", "[", "no manifest that holds a configuration\n  in: a.json\n"),

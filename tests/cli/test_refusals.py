@@ -30,6 +30,7 @@ def here(tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, 
     write_parquet(Path("text.parquet"), catalogue.ids, catalogue.text)
     write_npy(Path("numbers.npy"), np.arange(5))
     write_npy(Path("matrix.npy"), np.ones((5, 3)))
+    Path("matrices.txt").touch()
     with h5py.File("several.h5", "w") as file:
         file["emb"], file["words"], file["item_id"] = np.ones((5, 3)), np.arange(5), np.arange(5)
     Path("empty.npy").touch()
@@ -93,6 +94,38 @@ def here(tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, 
             3,
             "cannot read the file: no such file or directory\n  in: fited/text.parquet\n  missing: fited\n"
             "  near: fitted\n  fix: fitted",
+        ),
+        (["apply", "fited", *TWO], 3, "no projector here\n  in: fited\n  near: fitted\n  fix: fitted"),
+        (
+            ["apply", "several.h5", *TWO],
+            3,
+            "this is no projector, but a file of HDF5\n  in: several.h5\n"
+            "  fix: give the output directory of clear-cli fit or clear-cli run, or its projector.safetensors",
+        ),
+        *(
+            (
+                [*command, "fited"],
+                3,
+                "cannot read the file: no such file or directory\n  in: fited\n  near: fitted\n  fix: fitted",
+            )
+            for command in (["check", "--gate", "rank>1"], ["report"], ["compare", "fitted"], ["verify"])
+        ),
+        (
+            ["check", "elsewhere", "--gate", "rank>1"],
+            3,
+            "cannot read the file: no such file or directory\n  in: elsewhere\n"
+            "  fix: give an output directory of run, fit, apply or diagnose",
+        ),
+        (
+            ["run", *TWO[:2], "-m", "text=sevral.npy"],
+            3,
+            "cannot read the file: no such file or directory\n  in: sevral.npy\n  near: several.h5\n  fix: several.h5",
+        ),
+        (
+            ["run", *TWO[:2], "-m", "text=matrices.npy"],
+            3,
+            "cannot read the file: no such file or directory\n  in: matrices.npy\n  near: matrix.npy\n"
+            "  fix: matrix.npy",
         ),
         (
             ["run", *TWO, "-m", "text=more.parquet"],
