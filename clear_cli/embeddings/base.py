@@ -120,6 +120,7 @@ class Rows(Protocol):
         ...
 
 
+@runtime_checkable
 class Source(Rows, Protocol):
     """The embeddings of one modality, in one container."""
 
@@ -214,9 +215,16 @@ def setting(option: str, modality: str, value: str) -> str:
 
 
 def guess(
-    candidates: Sequence[str], *, what: str, option: str, modality: str, where: object, present: Sequence[str]
+    candidates: Sequence[str],
+    *,
+    what: str,
+    option: str,
+    modality: str,
+    where: object,
+    present: Sequence[str],
+    suggested: str | None = None,
 ) -> str:
-    """The only sensible candidate.
+    """The only sensible candidate; of several the one that is `suggested`, else the first, is what the error suggests.
 
     Raises:
         DataError: There is none, or more than one; the message lists them and names the option that decides.
@@ -234,15 +242,18 @@ def guess(
         f"more than one possible {what}",
         where=where,
         candidates=shown(candidates),
-        fix=setting(option, modality, candidates[0]),
+        fix=setting(option, modality, suggested or candidates[0]),
     )
 
 
 def guess_id(candidates: Sequence[str], *, option: str, modality: str, where: object, present: Sequence[str]) -> str:
     """The id column: the only candidate, else the only one that bears a usual name. Errors as in `guess`."""
-    usual = [name for name in candidates if name.rsplit("/", 1)[-1].lower() in ID_NAMES]
+    places = {name: name.rsplit("/", 1)[-1].lower() for name in candidates}
+    usual = sorted((one for one in candidates if places[one] in ID_NAMES), key=lambda one: ID_NAMES.index(places[one]))
     chosen = usual if len(usual) == 1 else candidates
-    return guess(chosen, what="item id column", option=option, modality=modality, where=where, present=present)
+    # Of names that say nothing, such as a title and a price in cents, none is worth a try.
+    given: dict[str, Any] = {"suggested": (*usual, "NAME")[0], "where": where, "present": present}
+    return guess(chosen, what="item id column", option=option, modality=modality, **given)
 
 
 def named(
@@ -253,16 +264,17 @@ def named(
     option: str,
     modality: str,
     where: object,
-    likely: Sequence[str] = (),
+    likely: Sequence[str] | None = None,
 ) -> str:
     """`name`, if it is present.
 
     Raises:
-        DataError: It is not; the message lists what is, and suggests the nearest, of those that are likely if any are.
+        DataError: It is not; the message lists what is, and suggests the nearest, of those that are likely if that is
+            known.
     """
     if name in present:
         return name
-    nearest = closest(name, (likely or present)[:1000])
+    nearest = closest(name, (present if likely is None else likely)[:1000])
     fix = setting(option, modality, nearest) if nearest else None
     if fix and modality and option == "--embedding-column":
         fix += f", or ::{nearest} behind the path"

@@ -156,7 +156,7 @@ class Contents:
 
     def _dataset(self, item: Any, name: str, option: str) -> h5py.Dataset:
         if not isinstance(item, h5py.Dataset):
-            likely = [*self._matrices, *self._families] if option == EMBEDDINGS else []
+            likely = [*self._matrices, *self._families] if option == EMBEDDINGS else [*self._id_lengths]
             named(name, self._names, what="dataset", option=option, likely=likely, **self._asker)
         refuse_foreign(item, name, self._path)
         return item

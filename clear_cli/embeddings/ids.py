@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from clear_cli.embeddings.base import IdKind, Rows
+from clear_cli.embeddings.base import IdKind, Rows, Source
 from clear_cli.errors import DataError
 
 Keys = npt.NDArray[np.uint64]
@@ -232,7 +232,17 @@ def refuse_duplicates(halves: npt.NDArray[np.uint64], modality: str, source: Row
         f'{len(twice):,} item ids of "{modality}" occur more than once',
         where=source.path,
         first="; ".join(first),
-        fix="one row per item, for example the mean: pandas.read_parquet(path).dropna()"
-        ".groupby('item_id')['embedding']"
-        ".apply(lambda rows: numpy.mean(numpy.stack(rows), axis=0))",
+        fix=f"one row per item, for example {_mean_by_item(source)}",
     )
+
+
+def _mean_by_item(source: Rows) -> str:
+    """How to make one row of those of an item: for Parquet, which pandas reads by itself, as it is to be typed."""
+    layout = source.describe() if isinstance(source, Source) else {}
+    if layout.get("container") != "parquet":
+        return "their mean"
+    id_column, embedding = layout["id_column"], layout["embedding_column"]
+    wide = not {"*", "?", "["}.isdisjoint(embedding)
+    mean = ".mean(numeric_only=True)" if wide else ".apply(lambda rows: numpy.mean(numpy.stack(rows), axis=0))"
+    rows = f".groupby({id_column!r})" + ("" if wide else f"[{embedding!r}]")
+    return f"the mean: pandas.read_parquet(path).dropna(){rows}{mean}"

@@ -262,7 +262,8 @@ def _id_member(
         return None
     if asked is None:
         asked = guess_id(fitting, option=option, modality=source.modality, where=path, present=list(members))
-    name = named(asked, list(members), what="member", option=option, modality=source.modality, where=path)
+    known: dict[str, Any] = {"modality": source.modality, "where": path, "likely": fitting}
+    name = named(asked, list(members), what="member", option=option, **known)
     if name not in fitting:
         array = members[name][1]
         raise DataError(

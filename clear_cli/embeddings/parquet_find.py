@@ -76,12 +76,14 @@ def find_ids(schema: pa.Schema, asked: str | None, *, modality: str, where: obje
     """
     option = "--id-column"
     present = _present(schema)
+    candidates = [field.name for field in schema if base.id_kind_of(field.type)]
     if asked is None:
-        candidates = [field.name for field in schema if base.id_kind_of(field.type)]
         described = [f"{name} ({kind})" for name, kind in present.items()]
         asked = base.guess_id(candidates, option=option, modality=modality, where=where, present=described)
     if asked not in schema.names:
-        base.named(asked, list(present), what="column", option=option, modality=modality, where=where)
+        base.named(
+            asked, list(present), what="column", option=option, modality=modality, where=where, likely=candidates
+        )
     base.canonical_ids(pa.array([], _column_type(schema, asked, where)), where=where)
     return asked
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from clear_cli.config import Input, wildcard_root
 from clear_cli.disk import fingerprint
-from clear_cli.embeddings import open_source
+from clear_cli.embeddings import CONTAINERS, container_of, open_source
 from clear_cli.embeddings.base import Source, unreadable
 from clear_cli.errors import UsageError
 from clear_cli.machine import Machine
@@ -18,7 +18,8 @@ from clear_cli.workflow.memory import piece_bytes
 
 
 def open_inputs(inputs: Sequence[Input], machine: Machine) -> dict[str, Source]:
-    """The sources of all modalities, by name. Errors as in `open_source`."""
+    """The sources of all modalities, by name. Errors as in `open_source`; a UsageError for ids that only some need."""
+    _refuse_common_ids(inputs)
     return {
         one.modality: open_source(
             one.path,
@@ -30,6 +31,22 @@ def open_inputs(inputs: Sequence[Input], machine: Machine) -> dict[str, Source]:
         )
         for one in inputs
     }
+
+
+def _refuse_common_ids(inputs: Sequence[Input]) -> None:
+    """Refuse one file of ids for all modalities where only some need it: say which."""
+    file = inputs[0].ids
+    if file is None or any(one.ids != file for one in inputs):
+        return
+    needing = [one for one in inputs if "ids" in CONTAINERS[container_of(one.path)].takes]
+    others = [one for one in inputs if one not in needing]
+    if needing and others:
+        raise UsageError(
+            f'--ids is given for all modalities, and "{others[0].modality}" has its ids inside',
+            where=others[0].path,
+            fix=f"only for what needs it: {' '.join(f'--ids {one.modality}={file}' for one in needing)}",
+            flags=["--ids"],
+        )
 
 
 def open_groups(inputs: Sequence[Input]) -> dict[str, Source]:

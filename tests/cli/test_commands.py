@@ -13,6 +13,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -536,7 +537,24 @@ class TestBadInput:
             f"  in: {tmp_path}/text.parquet\n"
             "  first: item-00003 (rows 3, 10)\n"
         )
-        assert "numpy.mean" in err
+        assert self.without_duplicates(tmp_path / "text.parquet", err) == len(ids) - 1
+
+    @staticmethod
+    def without_duplicates(path: Path, err: str) -> int:
+        """The items that are left by what an error says to do."""
+        recipe = err.splitlines()[-1].partition("for example the mean: ")[2]
+        return len(eval(recipe, {"numpy": np, "pandas": pandas, "path": path}))
+
+    @pytest.mark.parametrize("wide", [False, True])
+    def test_duplicate_ids_of_another_column(self, call: Run, tmp_path: Path, catalogue: Catalogue, wide: bool) -> None:
+        columns: dict[str, Any] = {"sku": ["a", *catalogue.ids[1:-1], "a"], "title": catalogue.ids}
+        rows = {f"vec_{i}": column for i, column in enumerate(catalogue.text.T)} if wide else {"vec": [*catalogue.text]}
+        pq.write_table(pa.table({**columns, **rows}), tmp_path / "text.parquet")
+        image = write_parquet(tmp_path / "image.parquet", catalogue.ids, catalogue.image)
+        given = ["-m", f"image={image}", "-m", f"text={tmp_path}/text.parquet", "--id-column", "text=sku"]
+        code, _, err = call("run", *given, "--out", tmp_path / "out")
+        assert (code, "  first: a (rows 0, 399)\n" in err) == (3, True)
+        assert self.without_duplicates(tmp_path / "text.parquet", err) == len(catalogue.ids) - 1
 
     def test_npy_without_ids_beside_files_with_ids(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
         image = write_parquet(tmp_path / "image.parquet", catalogue.ids, catalogue.image)
@@ -565,6 +583,25 @@ class TestBadInput:
         code, _, err = call("run", *modalities(files), "--out", tmp_path / "out", "--ids", "image=ids.txt")
         assert code == 2
         assert err.startswith("error: --ids is for NPY files; this container has its ids inside\n")
+
+    def test_an_id_file_for_all_where_some_need_it(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
+        image = write_parquet(tmp_path / "image.parquet", catalogue.ids, catalogue.image)
+        text = write_npy(tmp_path / "text.npy", catalogue.text, catalogue.ids)
+        ids = text.with_suffix(".txt")
+        given = ["run", "-m", f"image={image}", "-m", f"text={text}", "--out", tmp_path / "out", "--ids"]
+        code, _, err = call(*given, ids)
+        assert (code, err) == (
+            2,
+            'error: --ids is given for all modalities, and "image" has its ids inside\n'
+            f"  in: {image}\n  fix: only for what needs it: --ids text={ids}\n",
+        )
+        assert call(*given, f"text={ids}")[0] == 0
+
+    def test_an_id_file_for_all_that_need_it(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
+        image = write_npy(tmp_path / "image.npy", catalogue.image, catalogue.ids)
+        text = write_npy(tmp_path / "text.npy", catalogue.text)
+        given = ["-m", f"image={image}", "-m", f"text={text}", "--ids", image.with_suffix(".txt")]
+        assert call("run", *given, "--out", tmp_path / "out")[0] == 0
 
     def test_a_file_that_is_not_there(self, call: Run, files: Any, tmp_path: Path) -> None:
         code, _, err = call("run", "-m", "image=none.parquet", "-m", f"text={files[1]}", "--out", tmp_path / "out")

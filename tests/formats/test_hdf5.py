@@ -252,7 +252,19 @@ class TestChoosing:
     def test_ids_without_a_usual_name_are_not_guessed_between(self, path: Path) -> None:
         with h5py.File(path, "w") as file:
             file["embeddings"], file["category"], file["name"] = X, np.zeros(ROWS, np.int64), IDS
-        assert "  candidates: category, name\n  fix: --id-column image=category" in message(path)
+        assert "  candidates: category, name\n  fix: --id-column image=NAME" in message(path)
+
+    def test_of_several_usual_names_the_most_usual_is_suggested(self, path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file["embeddings"], file["asin"], file["item_id"], file["name"] = X, *[IDS] * 3
+        assert "  candidates: asin, item_id, name\n  fix: --id-column image=item_id" in message(path)
+
+    def test_only_what_could_be_ids_is_suggested_for_a_name_that_is_none(self, path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file["embeddings"], file["category"], file["score"] = X, np.zeros(ROWS, np.int64), np.zeros(ROWS)
+        assert message(path, id_column="scores").endswith(
+            "category, embeddings, score\n  fix: --id-column image=category"
+        )
 
     def test_a_pandas_frame_is_read_by_its_block_and_index(self, path: Path) -> None:
         with h5py.File(path, "w") as file:

@@ -295,8 +295,11 @@ def test_the_usual_name_decides_between_id_columns(tmp_path: Path) -> None:
     assert opened(path, id_column="shelf").id_kind == "integer"
     rows = rows.rename_columns(["name", "emb", "shelf"])
     assert error_of(lambda: opened(write(path, rows))) == (
-        f"more than one possible item id column\n  in: {path}\n  candidates: name, shelf\n  fix: --id-column image=name"
+        f"more than one possible item id column\n  in: {path}\n  candidates: name, shelf\n  fix: --id-column image=NAME"
     )
+    rows = rows.rename_columns(["sku", "emb", "product_id"])
+    assert error_of(lambda: opened(write(path, rows))).endswith("sku, product_id\n  fix: --id-column image=product_id")
+    assert error_of(lambda: opened(path, id_column="em")).endswith("sku, emb, product_id\n  fix: --id-column image=sku")
 
 
 def test_ids_that_are_missing_unknown_or_floats_are_errors(tmp_path: Path) -> None:
@@ -309,7 +312,7 @@ def test_ids_that_are_missing_unknown_or_floats_are_errors(tmp_path: Path) -> No
         "  fix: name it: --id-column image=NAME"
     )
     assert error_of(lambda: opened(path, id_column="wait")) == (
-        f'column "wait" not found\n  in: {path}\n  columns: weight, emb\n  fix: --id-column image=weight'
+        f'column "wait" not found\n  in: {path}\n  columns: weight, emb'
     )
     assert error_of(lambda: opened(path, id_column="weight")).startswith("item ids of type double are not supported")
 

@@ -203,9 +203,7 @@ def test_ids_that_occur_more_than_once(sides: dict[str, Floats], name: str) -> N
         f'2 item ids of "{name}" occur more than once\n'
         f"  in: <array {name}>\n"
         "  first: i3 (rows 3, 7, 50); i101 (rows 100, 101)\n"
-        "  fix: one row per item, for example the mean: pandas.read_parquet(path).dropna()"
-        ".groupby('item_id')['embedding']"
-        ".apply(lambda rows: numpy.mean(numpy.stack(rows), axis=0))"
+        "  fix: one row per item, for example their mean"
     )
 
 
