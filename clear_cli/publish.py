@@ -178,6 +178,18 @@ def recover(out: Path) -> None:
         os.close(held)
 
 
+def others_at_work(out: Path) -> bool:
+    """Whether another run is writing to the target right now."""
+    for path in partials(_target(out)):
+        try:
+            os.close(lock(path / "lock", os.O_RDWR))
+        except BlockingIOError:
+            return True
+        except OSError:  # left by a run that died, or gone
+            continue
+    return False
+
+
 def _kept(target: Path) -> Iterator[tuple[Path, int]]:
     """Clear up as `recover` does, and yield what was kept: workspaces and their locks, for the caller to release."""
     for path in partials(target):

@@ -20,7 +20,7 @@ from clear_cli.embeddings.align import Alignment, align, grouped
 from clear_cli.errors import DataError, OutputError, UsageError
 from clear_cli.machine import Machine
 from clear_cli.parallel import background
-from clear_cli.publish import Publication, is_current, read_manifest, recover
+from clear_cli.publish import Publication, is_current, others_at_work, read_manifest, recover
 from clear_cli.publish_file import FilePublication
 from clear_cli.publish_remote import RemotePublication, is_current_remote
 from clear_cli.remote import is_remote, reachable
@@ -181,6 +181,8 @@ class Job:
         if remote:
             publication = RemotePublication(self.out, overwrite=overwrite)
         else:
+            if others_at_work(self.out):
+                self.machine.progress.say("another run is writing to this output, too: the first to finish wins")
             promised = partial(promise, manifest=manifest) if self._resume else None
             publication = Publication(self.out, overwrite=overwrite, resume=promised)
         with self._beside or nullcontext(), publication as staging:

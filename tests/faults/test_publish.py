@@ -26,7 +26,8 @@ import xxhash
 from clear_cli import disk, publish
 from clear_cli.disk import refuse_overlap
 from clear_cli.errors import OutputError, UsageError
-from clear_cli.publish import Publication, check_target, is_current, read_manifest, recover
+from clear_cli.publish import Publication, check_target, is_current, others_at_work, read_manifest, recover
+from tests.conftest import Run
 
 FSYNC = os.fsync
 
@@ -420,6 +421,29 @@ class TestTwoRuns:
             f"  in: {out}\n  fix: run again, or choose another --out"
         )
         assert (state(out), leftovers(out)) == ("new", [])
+
+    @pytest.mark.parametrize("more", [[], ["--resume"]])
+    def test_the_second_to_begin_says_so(self, call: Run, files: tuple[Path, Path], out: Path, more: list[str]) -> None:
+        given = ["run", "-m", f"image={files[0]}", "-m", f"text={files[1]}", "--no-report", "--out", out, *more]
+        note = "another run is writing to this output, too: the first to finish wins\n"
+        with Publication(out, overwrite=False):
+            assert others_at_work(out)
+            code, _, err = call(*given)
+            assert (code, note in err) == (0, True)
+            code, _, err = call(*given)
+            assert (code, note in err) == (0, False), "up to date: nothing is written"
+        assert not others_at_work(out)
+        code, _, err = call(*given, "--rank", "1", "--overwrite")
+        assert (code, note in err) == (0, False)
+
+    def test_the_dead_are_not_at_work(self, out: Path) -> None:
+        with Publication(out, overwrite=False) as staging:
+            left = staging.path.parent.with_name(f".{out.name}.1-00000000.partial")
+            shutil.copytree(staging.path.parent, left)
+        left.with_name(f".{out.name}.2-00000000.partial").mkdir()
+        assert not others_at_work(out)
+        recover(out)
+        assert not left.exists()
 
     @pytest.mark.usefixtures("either_way")
     @pytest.mark.parametrize("there", ["absent", "old"])
