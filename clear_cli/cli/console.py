@@ -1,6 +1,7 @@
 """The only writer to stdout and stderr: the result goes to one, everything else to the other.
 
-On a terminal, progress is a bar; elsewhere it is a log line now and then. Quiet silences both, never errors.
+On a terminal, progress is a bar; elsewhere it is a log line now and then. Quiet silences both, never the result,
+warnings or errors.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Console:
 
     Args:
         as_json: The result is printed as one JSON object instead of text.
-        quiet: No progress, no hints.
+        quiet: No progress, no log.
         verbose: A line for each stage that begins.
     """
 

@@ -193,7 +193,9 @@ ItemIds = Annotated[
 ]
 TmpDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for scratch files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no hints.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no log: only the result, warnings and errors.")
+]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say each step, and the value of each option and where it comes from.")
 ]

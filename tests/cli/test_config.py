@@ -429,6 +429,15 @@ class TestVolume:
         assert (code, err) == (2, "error: --quiet and --verbose cannot both be\n  fix: one of them\n")
         assert resolved(call, "--config", file)["quiet"] == "true (clear.toml, key quiet)"
 
+    def test_quiet_leaves_the_result_and_what_it_warns_of(self, call: Run) -> None:
+        given = ["diagnose", "--config", configured(INPUTS)]
+        (_, loud, said), (code, out, err) = call(*given, "--verbose"), call(*given, "--quiet")
+        warnings = [line for line in said.splitlines(keepends=True) if line.startswith("warning: ")]
+        assert (code, out, err) == (0, loud, "".join(warnings))
+        assert out
+        assert warnings
+        assert len(said) > len(err)
+
     def test_verbose_says_each_step(self, call: Run) -> None:
         _, out, err = call("run", "--config", configured(INPUTS), "--out", "out", "--verbose", "--json")
         assert json.loads(out)["command"] == "run"
