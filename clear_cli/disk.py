@@ -131,7 +131,7 @@ def instead_of(where: object, fix: str | None = None) -> dict[str, Any]:
     Its fix is the nearest of them; `fix` where there are none, where the path is there, and behind a URI.
     """
     path = Path(str(where))
-    folder = next((one for one in path.parents if one.is_dir()), None)
+    folder = next((one for one in path.parents if os.path.isdir(one)), None)  # noqa: PTH112  (never raises)
     if "://" in str(where) or os.path.lexists(path) or folder is None:
         return {"fix": fix}
     missing = path.relative_to(folder).parts[0]

@@ -165,12 +165,13 @@ def judge(gates: Sequence[Gate], document: Document) -> list[Verdict]:
     return [verdict for gate in gates for verdict in _judged(gate, document)]
 
 
-def divided(gates: Iterable[Gate], command: str) -> tuple[list[Gate], list[Gate]]:
-    """The gates that count for a command, and those of a file that are about what only other commands compute."""
+def divided(gates: Iterable[Gate], command: str, modalities: Sequence[str]) -> tuple[list[Gate], list[Gate]]:
+    """The gates that count for a command, and those of a file on what it does not compute, for other commands do."""
     counting: list[Gate] = []
     for_others: list[Gate] = []
     for gate in gates:
-        (for_others if gate.of_file and not _computes(command, gate.metric) else counting).append(gate)
+        computed = _computes(command, gate.metric) and _places(gate.metric, modalities)
+        (counting if computed or not gate.of_file else for_others).append(gate)
     return counting, for_others
 
 
@@ -215,13 +216,16 @@ def _computes(command: str, metric: str) -> bool:
 
 def _refuse_nowhere(gate: Gate, modalities: Sequence[str]) -> None:
     """Refuse a gate that is about no modality or no pair of these."""
-    places = [""]
-    if gate.metric in MODALITY_METRICS:
-        places = list(modalities)
-    elif gate.metric in PAIR_METRICS:
-        places = ["+".join(pair) for pair in combinations(modalities, 2)]
+    places = _places(gate.metric, modalities)
     if not places or (gate.place is not None and not _among(places, gate.place)):
         raise _about_nothing(gate, places)
+
+
+def _places(metric: str, modalities: Iterable[str]) -> list[str]:
+    """The modalities, or the pairs of them, that have a figure; an empty name where it is of the whole."""
+    if metric in PAIR_METRICS:
+        return ["+".join(pair) for pair in combinations(modalities, 2)]
+    return list(modalities) if metric in MODALITY_METRICS else [""]
 
 
 def _among(places: Iterable[str], asked: str) -> list[str]:
@@ -268,7 +272,7 @@ def _judged(gate: Gate, document: Document) -> Iterator[Verdict]:
 def _figures(metric: str, document: Document) -> Iterator[tuple[str, float | None]]:
     if metric in PAIR_METRICS:
         known = {"+".join(one["modalities"]): one for one in document["pairs"]}
-        every = ["+".join(pair) for pair in combinations(document["modalities"], 2)]
+        every = _places(metric, document["modalities"])
         left_out = [pair for pair in every if not _among(known, pair)]  # too few items in common
         for pair in (*known, *left_out):
             yield pair, _at(known.get(pair), PAIR_METRICS[metric])

@@ -105,23 +105,24 @@ def gates_for(command: str, texts: Sequence[str], inputs: Sequence[Input], **how
     """Gates on what a command computes of its inputs. Raises a UsageError as `refuse_unknowable`, with the same."""
     from clear_cli.gates import refuse_unknowable
 
-    gates = counting_gates(read_gates(texts), command)
-    refuse_unknowable(gates, command, [one.modality for one in inputs], **how)
+    names = [one.modality for one in inputs]
+    gates = counting_gates(read_gates(texts), command, names)
+    refuse_unknowable(gates, command, names, **how)
     return gates
 
 
-def counting_gates(gates: Sequence[Gate], command: str | None) -> list[Gate]:
+def counting_gates(gates: Sequence[Gate], command: str | None, modalities: Sequence[str]) -> list[Gate]:
     """The gates but for those that a file has for other commands: these are named, even where all is to be quiet.
 
     Of figures of which nobody knows what computed them, all gates count.
     """
     from clear_cli.gates import divided
 
-    counting, for_others = (list(gates), []) if command is None else divided(gates, command)
+    counting, for_others = (list(gates), []) if command is None else divided(gates, command, modalities)
     if for_others:
         named = ", ".join(one.text for one in for_others)
         none = "" if counting else "; no gate is left"
-        print_error(f"note: gates of the file on what {command} does not compute are left out: {named}{none}")
+        print_error(f"note: gates of the file on what {command} does not compute here are left out: {named}{none}")
     return counting
 
 

@@ -31,7 +31,7 @@ def check(path: opt.Checked, talk: opt.Talk, gate: opt.Gates = opt.NONE) -> None
     if not gates:
         raise nothing
     output = read_output(path)
-    gates = counting_gates(gates, output.manifest.get("command"))
+    gates = counting_gates(gates, output.manifest.get("command"), list(output.diagnostics["modalities"]))
     if not gates:
         raise nothing
     verdicts = judge(gates, output.diagnostics)

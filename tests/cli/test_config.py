@@ -154,7 +154,7 @@ class TestGates:
             "apply": ["leftover_heldout<=1"],
         }
         for name, left_out in others.items():
-            note = f"note: gates of the file on what {name} does not compute are left out: {', '.join(left_out)}\n"
+            note = f"note: gates of the file on what {name} does not compute here are left out: {', '.join(left_out)}\n"
             given = [name, "run"] if name == "apply" else [name]
             code, out, err = call(*given, "--config", file, "--out", name, "--json", "-q")
             assert (code, err.startswith(note), err.count("note: ")) == (0, True, 1)
@@ -165,11 +165,23 @@ class TestGates:
         code, _, err = call("check", "diagnose/diagnostics.json", "--config", file)
         assert (code, err.count("not computed")) == (5, 4), "nothing says what made it"
 
+    def test_one_modality_has_no_pairs(self, call: Run) -> None:
+        file = configured(
+            INPUTS + '[gates]\ncomplete_items = ">=1"\n"image+text".leftover_new_items = "<=1"\nrank = ">=0"\n'
+        )
+        assert call("fit", "--config", file, "--out", "fit")[0] == 0
+        alone = ["--config", file, "-m", "text=in/text.h5"]
+        note = "compute here are left out: complete_items>=1, image+text.leftover_new_items<=1\n"
+        for arguments in (["apply", "fit", *alone, "--out", "out"], ["check", "out", "--config", file]):
+            code, _, err = call(*arguments)
+            assert (code, note in err) == (0, True)
+        code, _, err = call("apply", "fit", *alone, "--out", "out", "--gate", "complete_items>=1")
+        assert (code, 'gate "complete_items>=1" is about nothing here' in err) == (2, True)
+
     def test_a_file_may_have_none_for_a_command(self, call: Run) -> None:
         file = configured(INPUTS + '[gates]\ndrift_mean_shift = "<=9"\n')
-        note = (
-            "note: gates of the file on what run does not compute are left out: drift_mean_shift<=9; no gate is left\n"
-        )
+        left_out = "drift_mean_shift<=9; no gate is left"
+        note = f"note: gates of the file on what run does not compute here are left out: {left_out}\n"
         code, _, err = call("run", "--config", file, "--out", "out", "-q")
         assert (code, err.startswith(note)) == (0, True)
         code, _, err = call("check", "out", "--config", file)

@@ -166,9 +166,13 @@ def test_what_is_a_share() -> None:
 def test_what_a_file_says_for_other_commands_does_not_count() -> None:
     texts = ["variance_kept>=0.5", "rank<=8", "drift_mean_shift<=1"]
     flags, of_file = ([Gate.parse(one, *where) for one in texts] for where in ((), ("clear.toml, key gates.x",)))
-    assert divided(flags, "diagnose") == (flags, [])
-    assert divided(of_file, "diagnose") == ([of_file[1]], [of_file[0], of_file[2]])
-    assert divided(of_file, "apply") == (of_file, [])
+    two = ["image", "text"]
+    assert divided(flags, "diagnose", two) == (flags, [])
+    assert divided(of_file, "diagnose", two) == ([of_file[1]], [of_file[0], of_file[2]])
+    assert divided(of_file, "apply", two) == (of_file, [])
+    pairs = [Gate.parse("complete_items>9", "clear.toml, key gates.x"), Gate.parse("complete_items>9")]
+    assert divided(pairs, "apply", two) == (pairs, [])
+    assert divided(pairs, "apply", ["text"]) == ([pairs[1]], [pairs[0]])
 
 
 def test_every_metric_is_a_figure_of_the_document() -> None:
