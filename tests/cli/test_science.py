@@ -266,6 +266,7 @@ def test_a_gate_on_pairs_of_one_modality(call: Run, tmp_path: Path) -> None:
         ("run", {"report": False}),
         ("run", {"report": False, "tested": False}),
         ("diagnose", {}),
+        ("fit", {}),
         ("apply", {}),
         ("apply", {"report": False}),
     ],
