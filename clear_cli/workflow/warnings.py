@@ -11,6 +11,7 @@ from clear_cli.diagnostics import Figures, scale_ratio
 from clear_cli.norms import row_norms
 from clear_cli.projector import Projector
 from clear_cli.report.verdict import DRIFT_ROWS, FAR, HALF, LOUDER, SPREAD
+from clear_cli.report.words import percent
 from clear_cli.workflow.solving import Solution
 
 UNIT_NORM = 1e-3
@@ -92,7 +93,7 @@ def _hardly_kept(kept: float | None) -> bool:
 
 def _variance_warning(name: str, kept: float) -> str:
     return (
-        f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
+        f'{percent(1 - kept)} of the variance of "{name}" is removed: the shared directions are most of it '
         "(a lower rank or strength removes less)"
     )
 

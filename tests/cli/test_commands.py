@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from safetensors.numpy import load_file
 
 import clear_cli
 from clear_cli import cli
+from clear_cli.cli.texts import published_text
 from tests.conftest import Catalogue, Run, planted, read_parquet, write_hdf5, write_npy, write_parquet
 
 
@@ -292,6 +294,28 @@ class TestFit:
         call("run", *modalities(files), "--out", tmp_path / "run")
         name = "projector.safetensors"
         assert (tmp_path / "fit" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+
+    def test_shows_no_column_that_it_knows_nothing_of(self, call: Run, files: Any, tmp_path: Path) -> None:
+        inputs = ["-m", f"image={files[0]}", "-m", f"text={files[1]}"]
+        measured = "shared by  items  leftover (chance)  top canonical r  RV, debiased  neighbour overlap (chance)"
+        removed = "dim  rank (significant)  strength  energy at rank"
+        for command, options, pairs, modalities in (
+            ("run", [], measured, f"modality  rows  usable  {removed}  variance kept"),
+            ("fit", [], measured, f"modality  rows  {removed}  variance kept"),
+            ("fit", ["--no-report"], "shared by  items  leftover (chance)", f"modality  rows  {removed}"),
+        ):
+            _, out, _ = call(command, *inputs, "--out", tmp_path / f"{command}{len(options)}", *options)
+            headers = [
+                re.sub(" {2,}", "  ", line) for line in out.splitlines() if line[:8] in (pairs[:8], modalities[:8])
+            ]
+            assert headers == [pairs, modalities]
+
+    def test_a_share_that_rounding_puts_below_nothing_is_nothing(self) -> None:
+        one = {"rows": 9, "dim": 4, "rank": 2, "significant_rank": 2, "strength": 1.0, "energy_at_rank": 1 - 1e-16}
+        found = {"up_to_date": False, "pairs": [], "outputs": []}
+        for kept, shown in {-1e-17: "0%", 1e-17: "0%", 0.004: "< 1%", 0.999: "> 99%", 1 - 1e-12: "100%"}.items():
+            text = published_text(found | {"modalities": {"image": one | {"variance_kept_sample": kept}}})
+            assert re.search(rf" 100%  +{shown}$", text, re.MULTILINE)
 
 
 class TestApply:

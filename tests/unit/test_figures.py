@@ -65,6 +65,16 @@ class TestCurve:
         assert variance_kept(s, one.limited(rank=0)) == pytest.approx(1)
         assert variance_kept(np.zeros((6, 6)), one) is None
 
+    def test_no_less_than_nothing_is_kept(self) -> None:
+        """Of rows with no variance but along what is removed, sums of rounded numbers may be a little below zero."""
+        rng = np.random.default_rng(0)
+        for seed in range(50):
+            one = projector(seed=seed, kept=2)
+            x = rng.normal(size=(40, 2)) @ one.directions.T
+            kept = variance_kept(dense_covariance(x, x), one)
+            assert kept is not None
+            assert 0 <= kept < 1e-14
+
     def test_each_point_is_worked_out_for_its_rank_and_strength(self) -> None:
         x, y = planted(300, (6, 5), offset=2)
         a, b = projector(kept=3), projector(dim=5, kept=2, seed=1, rank=1)
