@@ -78,6 +78,11 @@ class Modality:
         """Whether anything is removed from it."""
         return self.rank > 0 and self.strength != 0
 
+    @property
+    def removed_rank(self) -> int:
+        """Directions that are removed: none at strength 0, whatever the rank."""
+        return self.rank if self.changed else 0
+
     @classmethod
     def of(cls, name: str, found: Document, kept: Number, *, item_ids: bool) -> Modality:
         """From `modalities.<name>`; `kept` is the variance kept in a sample, for want of that of all rows."""

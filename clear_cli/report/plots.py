@@ -63,7 +63,7 @@ def _dots(axes: Axes, at: Any, colour: str, size: float, alpha: float = 1.0) -> 
     axes.add_patch(patch)
 
 
-def _percent(value: float, _: int | None = None) -> str:
+def _percent(value: float, _: float) -> str:
     """The label of a tick, which lies where it says, but for the rounding that may put 0 below itself."""
     return f"{value:z.0%}".replace("-", "−")
 

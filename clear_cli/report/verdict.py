@@ -90,7 +90,7 @@ def verdict(pair: Pair) -> Verdict:
     held = f"The strongest shared direction correlates at {number(top.value, 2)} on held-out items{chance}"
     if top.low is not None and top.low <= max(top.chance or 0.0, 0.0):
         return Verdict(Level.NONE, f"{held}: not above it.")
-    return Verdict(_level(top.value, rv), f"{held}. RV, debiased, is {number(rv, 2)}.")
+    return Verdict(_level(top.value, rv), f"{held}. Debiased RV is {number(rv, 2)}.")
 
 
 def _level(r: float, rv: float) -> Level:
@@ -158,8 +158,10 @@ def _removed(modalities: Sequence[Modality], most: float) -> list[str]:
     }
     if not lost:
         return []
-    shares = listed([f"{share} of {name}" for name, share in lost.items()])
-    return [f"The removal costs much of the variance ({shares}): compare with a lower rank or strength."]
+    shares = [
+        f"{share} of {'that of' if i else 'the variance of'} {name}" for i, (name, share) in enumerate(lost.items())
+    ]
+    return [f"The removal takes {listed(shares)}: compare with a lower rank or strength."]
 
 
 def _doubtful(pair: Pair, modalities: Sequence[Modality], fitted: bool) -> list[str]:

@@ -296,19 +296,16 @@ class TestFit:
         assert (tmp_path / "fit" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 
     def test_shows_no_column_that_it_knows_nothing_of(self, call: Run, files: Any, tmp_path: Path) -> None:
-        inputs = ["-m", f"image={files[0]}", "-m", f"text={files[1]}"]
         measured = "shared by  items  leftover (chance)  top canonical r  RV, debiased  neighbour overlap (chance)"
         removed = "dim  rank (significant)  strength  energy at rank"
-        for command, options, pairs, modalities in (
+        for command, options, pairs, sides in (
             ("run", [], measured, f"modality  rows  usable  {removed}  variance kept"),
             ("fit", [], measured, f"modality  rows  {removed}  variance kept"),
             ("fit", ["--no-report"], "shared by  items  leftover (chance)", f"modality  rows  {removed}"),
         ):
-            _, out, _ = call(command, *inputs, "--out", tmp_path / f"{command}{len(options)}", *options)
-            headers = [
-                re.sub(" {2,}", "  ", line) for line in out.splitlines() if line[:8] in (pairs[:8], modalities[:8])
-            ]
-            assert headers == [pairs, modalities]
+            _, out, _ = call(command, *modalities(files), "--out", tmp_path / f"{command}{len(options)}", *options)
+            headers = [re.sub(" {2,}", "  ", line) for line in out.splitlines() if line[:8] in (pairs[:8], sides[:8])]
+            assert headers == [pairs, sides]
 
     def test_a_share_that_rounding_puts_below_nothing_is_nothing(self) -> None:
         one = {"rows": 9, "dim": 4, "rank": 2, "significant_rank": 2, "strength": 1.0, "energy_at_rank": 1 - 1e-16}
