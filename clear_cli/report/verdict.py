@@ -183,5 +183,6 @@ def _odd(modality: Modality) -> list[str]:
         if rows > MANY_ROWS * modality.rows:
             reasons.append(f"{percent(rows / modality.rows)} of the rows of {modality.name} are {what}.")
     if modality.zeroed:
-        reasons.append(f"{modality.zeroed:,} rows of {modality.name} came out all zeros.")
+        zeroed = "1 row" if modality.zeroed == 1 else f"{modality.zeroed:,} rows"
+        reasons.append(f"{zeroed} of {modality.name} came out all zeros.")
     return reasons

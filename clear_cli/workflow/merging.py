@@ -231,7 +231,7 @@ def _document(files: Sequence[Path], outputs: list[str], solution: Solution, pai
             "warnings": [
                 *overlap_warnings(pairs),
                 *solution.warnings,
-                *chance_warnings(solution.projectors, tested),
+                *chance_warnings(solution.projectors, tested, {name: one.ids for name, one in modalities.items()}),
             ],
         }
     )

@@ -225,7 +225,7 @@ class TestRun:
         result = json.loads(out)
         assert result["pairs"][0]["items"] == 100
         assert result["modalities"]["image"]["rows_by_status"]["excluded"] == 300
-        assert "warning: 1 ids in the list of items to fit on are not known" in err
+        assert "warning: 1 id in the list of items to fit on is not known" in err
         y = read_parquet(tmp_path / "out/embeddings/image.parquet")
         assert (y != catalogue.image).any(axis=1).all()
 
@@ -537,6 +537,34 @@ class TestBadInput:
         code, _, err = call(*self.two(tmp_path, catalogue, ids), "-q")
         assert code == 3
         assert err.startswith('error: "image" has 9 complete items with another modality, and the fit needs 10\n')
+
+    def test_few_ids_in_common(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
+        """The ids are to be looked at then, with which rows are matched, and no order of rows."""
+        for matched in (150, 250):
+            ids = [*catalogue.ids[:matched], *(f"other-{i}" for i in range(400 - matched))]
+            _, _, err = call(*self.two(tmp_path, catalogue, ids), "-q", "--overwrite")
+            told = (
+                'warning: "image" and "text" have only 150 ids in common, and 250 of 400 rows of "image" and 250 of '
+                '400 rows of "text" are not matched: are the ids of both written in the same way?'
+            )
+            assert (told in err.splitlines()) == (matched == 150)
+            assert "ids in common" not in err.replace(told, "")
+
+    def test_ids_of_other_items(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
+        mixed = np.random.default_rng(0).permutation(catalogue.ids).tolist()
+        _, _, err = call(*self.two(tmp_path, catalogue, mixed), "-q")
+        told = (
+            'warning: "image" shares nothing that stands out from chance, so nothing is removed from it: do equal ids '
+            "stand for the same item in all modalities?"
+        )
+        assert told in err.splitlines()
+        assert "order" not in err
+        _, _, err = call(*self.two(tmp_path, catalogue, mixed), "-q", "--overwrite", "--rank", "2")
+        told = (
+            'warning: nothing that "image" shares stands out from chance, and what is removed is noise: do equal ids '
+            "stand for the same item in all modalities?"
+        )
+        assert told in err.splitlines()
 
     def test_fewer_complete_items_than_dimensions(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
         ids = [*catalogue.ids[:30], *(f"other-{i}" for i in range(370))]
