@@ -49,7 +49,8 @@ ADVICE_RULE = (
     f"nothing is removed from redundant modalities; more than {QUARTER:.0%} of the variance is removed; a pair shares "
     "nothing, was not judged or has fewer items than"
     f" dimensions; more than {MANY_ROWS:.0%} of the rows are placeholders, or lose the shared signal for want of "
-    f"another modality; rows came out all zeros; or row norms differ more than {LOUDER:g}-fold. Ship otherwise."
+    f"another modality; rows came out all zeros, or look already cleaned by the projector; or row norms differ more "
+    f"than {LOUDER:g}-fold. Ship otherwise."
 )
 PARTIAL = (
     "Where strength is below 1 a linear map can undo the projection, so canonical correlations and R² of the fit "
@@ -130,7 +131,7 @@ def recommendation(
 def drifted(modality: Modality) -> bool:
     """Whether new rows are unlike those of the fit inside the removed directions."""
     drift = modality.drift
-    if drift is None or drift.rows < DRIFT_ROWS:
+    if drift is None or drift.rows < DRIFT_ROWS or drift.cleaned:
         return False
     return drift.mean_shift > FAR or not 1 / SPREAD < drift.variance_ratio < SPREAD
 
@@ -178,6 +179,8 @@ def _doubtful(pair: Pair, modalities: Sequence[Modality], fitted: bool) -> list[
 
 def _odd(modality: Modality) -> list[str]:
     reasons = []
+    if modality.drift is not None and modality.drift.rows >= DRIFT_ROWS and modality.drift.cleaned:
+        reasons.append(f"The rows of {modality.name} look already cleaned by this projector.")
     counts = {"placeholders": modality.statuses.get("placeholder", 0), "without another modality": modality.alone}
     for what, rows in counts.items():
         if rows > MANY_ROWS * modality.rows:

@@ -61,13 +61,7 @@ def outcome_warnings(
         if changed and projectors[name].renorm == "none" and "histograms" in one and _unit_norm(one):
             warnings.append(_norm_warning(name, "--renorm original hides it"))
         warnings += _alone_warnings(name, one, changed=changed)
-        drift = one.get("drift")
-        if drift and drift["rows"] >= DRIFT_ROWS and _drifted(drift):
-            warnings.append(
-                f'new rows of "{name}" differ from those of the fit inside the removed directions: their mean is '
-                f"{drift['mean_shift']:.2f} standard deviations away, their variance is "
-                f"{drift['variance_ratio']:.2f} times as large (fit again, or check that the encoder is the same)"
-            )
+        warnings += _drift_warnings(name, one.get("drift"))
         zeroed = "held only shared signal and"
         warnings += _of_rows(name, one["rows_zeroed"], f"{zeroed} is now all zeros", f"{zeroed} are now all zeros")
         warnings += _filler_warnings(name, one)
@@ -75,6 +69,24 @@ def outcome_warnings(
     if scales and scales["before"] and min(scales["before"], scales["after"] or 0.0) > LOUDER:
         warnings.append(_scale_warning(scales["before"]))
     return warnings
+
+
+def _drift_warnings(name: str, drift: Figures | None) -> list[str]:
+    if not drift or drift["rows"] < DRIFT_ROWS:
+        return []
+    if drift["cleaned"]:
+        return [
+            f'the rows of "{name}" look already cleaned by this projector: nothing of what it removes is in them '
+            "(apply it to rows as the encoder gives them)"
+        ]
+    shift, ratio = drift["mean_shift"], drift["variance_ratio"]
+    if shift <= FAR and 1 / SPREAD < ratio < SPREAD:
+        return []
+    return [
+        f'new rows of "{name}" differ from those of the fit inside the removed directions: their mean is {shift:.2f} '
+        f"standard deviations away, their variance is {ratio:.2f} times as large (fit again, or check that the encoder "
+        "is the same)"
+    ]
 
 
 def _alone_warnings(name: str, one: Figures, *, changed: bool) -> list[str]:
@@ -119,10 +131,6 @@ def _scale_warning(ratio: float) -> str:
 
 def _norm_warning(name: str, hint: str) -> str:
     return f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed ({hint})'
-
-
-def _drifted(drift: Figures) -> bool:
-    return bool(drift["mean_shift"] > FAR or not 1 / SPREAD < drift["variance_ratio"] < SPREAD)
 
 
 def _unit_norm(one: Figures) -> bool:

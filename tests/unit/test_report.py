@@ -309,6 +309,10 @@ class TestVerdict:
         assert Report.of(diagnostics, manifest).recommendation.advice == Advice.SHIP
         diagnostics["modalities"]["text"]["drift"] = {**calm, "variance_ratio": 0.4}
         assert Report.of(diagnostics, manifest).recommendation.advice == Advice.STOP
+        diagnostics["modalities"]["text"]["drift"] = {**calm, "variance_ratio": 1e-9, "cleaned": True}
+        found = Report.of(diagnostics, manifest).recommendation
+        reason = "The rows of text look already cleaned by this projector."
+        assert (found.advice, found.reasons) == (Advice.LOOK, (reason,))
 
 
 class TestAnyDocument:
