@@ -117,6 +117,7 @@ def recommendation(
         *_left_as_they_are(pairs, modalities, fitted),
         *_removed(modalities, QUARTER),
         *(one for pair in pairs for one in _doubtful(pair, modalities, fitted)),
+        *_cleaned(modalities),
         *(one for modality in modalities for one in _odd(modality)),
     ]
     if loudness is not None and loudness > LOUDER:
@@ -165,6 +166,13 @@ def _removed(modalities: Sequence[Modality], most: float) -> list[str]:
     return [f"The removal takes {listed(shares)}: compare with a lower rank or strength."]
 
 
+def _cleaned(modalities: Sequence[Modality]) -> list[str]:
+    """In one sentence, those whose rows look as if the projector had been applied to them before."""
+    drifts = {one.name: one.drift for one in modalities if one.drift is not None}
+    names = [name for name, drift in drifts.items() if drift.rows >= DRIFT_ROWS and drift.cleaned]
+    return [f"The rows of {listed(names)} look already cleaned by this projector."] if names else []
+
+
 def _doubtful(pair: Pair, modalities: Sequence[Modality], fitted: bool) -> list[str]:
     if not fitted:
         return []
@@ -179,8 +187,6 @@ def _doubtful(pair: Pair, modalities: Sequence[Modality], fitted: bool) -> list[
 
 def _odd(modality: Modality) -> list[str]:
     reasons = []
-    if modality.drift is not None and modality.drift.rows >= DRIFT_ROWS and modality.drift.cleaned:
-        reasons.append(f"The rows of {modality.name} look already cleaned by this projector.")
     counts = {"placeholders": modality.statuses.get("placeholder", 0), "without another modality": modality.alone}
     for what, rows in counts.items():
         if rows > MANY_ROWS * modality.rows:

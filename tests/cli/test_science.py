@@ -126,9 +126,7 @@ def test_rows_that_were_cleaned_before_are_not_called_drifted(call: Run, inputs:
     ]
     assert json.loads(text)["warnings"] == told
     report = (tmp_path / "again/report.md").read_text()
-    assert report.splitlines()[2].startswith(
-        "**Look first.** The rows of image look already cleaned by this projector."
-    )
+    assert report.splitlines()[2].startswith("**Look first.** The rows of image and text look already cleaned by this")
     assert "differ from those of the fit" not in err + report
     assert "have drifted from" not in report
 
