@@ -31,7 +31,7 @@ from clear_cli.fitted import Fit, PathLike, load
 from clear_cli.health import Status, row_status
 from clear_cli.machine import Machine, read_size
 from clear_cli.projector import Projector, Renorm
-from clear_cli.rank import DEFAULT_RANK
+from clear_cli.rank import DEFAULT_RANK, RankRule
 from clear_cli.remote import place
 from clear_cli.values import PerModality, check_choice, read_number, read_rank, read_share, read_strength
 from clear_cli.workflow import applying, usecases
@@ -170,9 +170,7 @@ def apply(
     if _are_arrays(embeddings):
         if out is not None or name is not None:
             raise UsageError("arrays are returned, not written", fix="apply without out and name")
-        artifact = Artifact(fitted.projectors, {}) if isinstance(fitted, Fit) else read_artifact(place(fitted))
-        projectors = {one: applying.limited(artifact, one, ranks, strengths) for one in names}
-        return {one: _projected(projectors[one], x, on_invalid) for one, x in embeddings.items()}
+        return _applied(fitted, embeddings, ranks, strengths, on_invalid)
     if out is None or isinstance(fitted, Fit):
         raise UsageError("files are written from a saved projector to a directory", fix="apply(path, {...}, out=...)")
     return applying.apply(
@@ -228,6 +226,18 @@ def _projected(projector: Projector, x: Any, on_invalid: OnInvalid) -> Floats:
     if len(bad) and on_invalid == "error":
         raise non_finite(projector.modality, int(bad[0]), f"<array {projector.modality}>")
     return projector.transform(rows)
+
+
+def _applied(
+    fitted: Fit | PathLike,
+    embeddings: Embeddings,
+    rank: PerModality[RankRule | None],
+    strength: PerModality[float | None],
+    on_invalid: OnInvalid,
+) -> dict[str, Floats]:
+    artifact = Artifact(fitted.projectors, {}) if isinstance(fitted, Fit) else read_artifact(place(fitted))
+    projectors = {one: applying.limited(artifact, one, rank, strength) for one in embeddings}
+    return {one: _projected(projectors[one], x, on_invalid) for one, x in embeddings.items()}
 
 
 def _are_arrays(embeddings: Embeddings) -> bool:

@@ -68,4 +68,5 @@ def variance_kept(s: Float64, projector: Projector) -> float | None:
     read = s @ w
     total = float(np.trace(s))
     taken = 2 * np.einsum("ij,ij->j", u, read) - g * np.einsum("ij,ij->j", w, read)
-    return ratio(total - float(g @ taken), total)
+    # Where all is taken, rounding may take a little more.
+    return ratio(max(total - float(g @ taken), 0.0), total)

@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clear_cli.norms import ratio, row_norms
+from clear_cli.norms import norm, ratio, row_norms
 from clear_cli.projector import Projector
 
 Floats = npt.NDArray[np.floating[Any]]
 Figures = dict[str, Any]
+
+CLEANED_SHARE = 1e-3
+"""Cleaned rows have less than this of the share of variance that the fit has inside the directions, and"""
+CLEANED_SHIFT = 0.05
+"""a mean that is at most so many standard deviations from where the projector puts it: more than rounding leaves."""
 
 
 class Drift:
@@ -56,8 +61,9 @@ class Drift:
 
         Returns:
             `mean_shift` (distance of the means inside the directions, in standard deviations of the fit inside them),
-            `variance_ratio` (variance inside them, new over fitted), `share_inside` (of all variance, `fit` and `new`)
-            and `rows`.
+            `variance_ratio` (variance inside them, new over fitted), `share_inside` (of all variance, `fit` and `new`),
+            `cleaned` (the rows look as if this projector had been applied to them at full strength: nothing varies
+            inside, and the mean is where it leaves it) and `rows`.
         """
         known = self._projector.variances[: self._projector.rank]
         if not len(known) or self.rows < 2 or not known.sum() > 0:
@@ -65,12 +71,21 @@ class Drift:
         n = self.rows
         inside = float(np.maximum(self._squares - self._sums**2 / n, 0.0).sum()) / (n - 1)
         total = max(self._total_square - float(self._total_sum @ self._total_sum) / n, 0.0) / (n - 1)
+        shares = ratio(float(known.sum()), self._projector.total_variance), ratio(inside, total)
         return {
             "rows": n,
             "mean_shift": float(np.linalg.norm(self._sums / n) / np.sqrt(known.sum())),
             "variance_ratio": inside / float(known.sum()),
-            "share_inside": {
-                "fit": ratio(float(known.sum()), self._projector.total_variance),
-                "new": ratio(inside, total),
-            },
+            "share_inside": {"fit": shares[0], "new": shares[1]},
+            "cleaned": self._cleaned(*shares, float(np.sqrt(known.sum()))),
         }
+
+    def _cleaned(self, fitted: float | None, new: float | None, deviation: float) -> bool:
+        """Whether these are rows that the projector has cleaned, by the shares inside and the deviation of the fit."""
+        one = self._projector
+        # What an oblique projection empties lies elsewhere than along the directions.
+        if one.weights.size or not fitted or new is None or new > CLEANED_SHARE * fitted:
+            return False
+        mean = one.mean @ one.directions[:, : one.rank]
+        left = one.scale * mean if one.keep_mean else 0.0
+        return norm(self._sums / self.rows + mean - left) <= CLEANED_SHIFT * deviation * one.scale

@@ -117,6 +117,11 @@ MODALITY = (
     Term("drift.variance_ratio", "variance along U, new over fit"),
     Term("drift.share_inside.fit (share)", "share of all variance that is along U, at the fit"),
     Term("drift.share_inside.new (share)", "the same of the new items"),
+    Term(
+        "drift.cleaned",
+        "the rows look like output of this projector at full strength (orthogonal): their share along U is below a "
+        "thousandth of that at the fit, and their mean along U is where it is put",
+    ),
 )
 
 PAIR = (

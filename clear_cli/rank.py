@@ -88,27 +88,8 @@ class RankRule:
         Raises:
             UsageError: The fixed number is not below `dim`, or more than can be shared, or more than is kept.
         """
-        about: dict[str, Any] = {"flags": ["--rank"], "said": self.text}
         if self.count is not None:
-            shareable = len(spectrum) if shareable is None else shareable
-            if self.count >= dim:
-                raise UsageError(
-                    f"rank {self.count} would remove the whole modality: it has {dim} dimensions",
-                    fix=f"--rank {min(dim - 1, shareable)} or less",
-                    **about,
-                )
-            if self.count > shareable:
-                raise UsageError(
-                    f"rank {self.count} is more than the {shareable} directions that the modalities can share",
-                    fix=f"--rank {shareable} or less",
-                    **about,
-                )
-            if self.count > kept and kept < len(spectrum):
-                raise UsageError(
-                    f"rank {self.count} is more than the {kept} directions that are kept",
-                    fix=f"--max-rank {self.count} when fitting, or --rank {kept} or less",
-                    **about,
-                )
+            self._refuse_count(self.count, dim, kept, len(spectrum), len(spectrum) if shareable is None else shareable)
             return min(self.count, numeric_rank(spectrum, dim))
         if self.share is not None:
             rank = energy_rank(spectrum, self.share)
@@ -116,9 +97,34 @@ class RankRule:
             rank = significance.rank
         else:
             raise UsageError(
-                "nothing is known of what stands out from chance here", fix="--rank 16 or --rank 90%", **about
+                "nothing is known of what stands out from chance here",
+                fix="--rank 16 or --rank 90%",
+                flags=["--rank"],
+                said=self.text,
             )
         return min(rank, dim - 1, kept, numeric_rank(spectrum, dim))
+
+    def _refuse_count(self, count: int, dim: int, kept: int, found: int, shareable: int) -> None:
+        """Raise a UsageError for a number that no data of these dimensions could have, or that is not kept."""
+        about: dict[str, Any] = {"flags": ["--rank"], "said": self.text}
+        if count >= dim:
+            raise UsageError(
+                f"rank {count} would remove the whole modality: it has {dim} dimensions",
+                fix=f"--rank {min(dim - 1, shareable)} or less",
+                **about,
+            )
+        if count > shareable:
+            raise UsageError(
+                f"rank {count} is more than the {shareable} directions that the modalities can share",
+                fix=f"--rank {shareable} or less",
+                **about,
+            )
+        if count > kept and kept < found:
+            raise UsageError(
+                f"rank {count} is more than the {kept} directions that are kept",
+                fix=f"--max-rank {count} when fitting, or --rank {kept} or less",
+                **about,
+            )
 
 
 DEFAULT_RANK = RankRule("auto")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from clear_cli.cli.texts import columns
+from clear_cli.cli.texts import ascii_of, columns
 from clear_cli.report.comparison import Comparison, Line
-
-_ASCII = str.maketrans({"→": "->", "±": "+-", "–": "-", "−": "-", "²": "2"})
 
 
 def comparison_text(comparison: Comparison) -> str:
@@ -22,4 +20,4 @@ def comparison_text(comparison: Comparison) -> str:
 
 def _rows(lines: Iterable[Line]) -> list[list[str]]:
     labelled = ((f"{'*' if one.differs else ' '} {one.label}", *one.texts) for one in lines)
-    return [[cell.translate(_ASCII) for cell in row] for row in labelled]
+    return [[ascii_of(cell) for cell in row] for row in labelled]

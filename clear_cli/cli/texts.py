@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from clear_cli.report.words import percent
+
+_ASCII = str.maketrans({"→": "->", "±": "+-", "–": "-", "−": "-", "²": "2"})
+_UNKNOWN = "-"
+
 
 def published_text(value: Mapping[str, Any]) -> str:
     """The summary of run, fit and apply: what was found, what was removed, where it is."""
@@ -13,29 +18,39 @@ def published_text(value: Mapping[str, Any]) -> str:
         lines.append("up to date: same inputs, parameters and version")
     if value["pairs"]:
         lines += columns(
-            [
-                "shared by",
-                "items",
-                "leftover (chance)",
-                "top canonical r",
-                "RV, debiased",
-                "neighbour overlap (chance)",
-            ],
-            [_pair_row(pair) for pair in value["pairs"]],
+            *_known(
+                [
+                    "shared by",
+                    "items",
+                    "leftover (chance)",
+                    "top canonical r",
+                    "RV, debiased",
+                    "neighbour overlap (chance)",
+                ],
+                [_pair_row(pair) for pair in value["pairs"]],
+            )
         )
         lines.append("")
     lines += columns(
-        ["modality", "rows", "usable", "dim", "rank (significant)", "strength", "energy at rank", "variance kept"],
-        [_modality_row(name, one) for name, one in value["modalities"].items()],
+        *_known(
+            ["modality", "rows", "usable", "dim", "rank (significant)", "strength", "energy at rank", "variance kept"],
+            [_modality_row(name, one) for name, one in value["modalities"].items()],
+        )
     )
     return "\n".join([*lines, "", *value["outputs"]])
+
+
+def _known(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Without the columns that a command knows nothing of: `fit` counts no rows, and new items have no sample."""
+    shown = [i for i in range(len(header)) if any(row[i] != _UNKNOWN for row in rows)]
+    return [header[i] for i in shown], [[row[i] for i in shown] for row in rows]
 
 
 def _pair_row(pair: Mapping[str, Any]) -> list[str]:
     cells = [" + ".join(pair["modalities"]), f"{pair['items']:,}", _leftover(pair["leftover"])]
     sample = pair.get("sample")
     if sample is None:
-        return [*cells, "-", "-", "-"]
+        return [*cells, *[_UNKNOWN] * 3]
     overlap = sample["neighbour_overlap"]
     return [
         *cells,
@@ -60,12 +75,12 @@ def _modality_row(name: str, one: Mapping[str, Any]) -> list[str]:
     return [
         name,
         f"{one['rows']:,}",
-        "-" if unusable is None else f"{one['rows'] - unusable:,}",
+        _UNKNOWN if unusable is None else f"{one['rows'] - unusable:,}",
         str(one["dim"]),
         str(one["rank"]) if one.get("significant_rank") is None else f"{one['rank']} ({one['significant_rank']})",
         _strength(one),
-        f"{one['energy_at_rank']:.0%}",
-        "-" if kept is None else f"{kept:.0%}",
+        ascii_of(percent(one["energy_at_rank"])),
+        ascii_of(percent(kept)),
     ]
 
 
@@ -88,7 +103,7 @@ def merged_text(value: Mapping[str, Any]) -> str:
                 str(one["dim"]),
                 str(one["rank"]),
                 _strength(one),
-                f"{one['energy_at_rank']:.0%}",
+                ascii_of(percent(one["energy_at_rank"])),
             ]
             for name, one in value["modalities"].items()
         ],
@@ -163,11 +178,16 @@ def _value(value: Any) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return _UNKNOWN if value is None else f"{value:.3f}"
 
 
 def _change(figures: Mapping[str, Any]) -> str:
     return f"{_figure(figures['before'])} -> {_figure(figures['after'])}"
+
+
+def ascii_of(text: str) -> str:
+    """Text of the report as any terminal can show it."""
+    return text.translate(_ASCII)
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from clear_cli.errors import DataError
+from clear_cli.report.caveats import caveats
 from clear_cli.report.modalities import Modality
 from clear_cli.report.model import Report
 from clear_cli.report.pairs import Change, Estimate, Number, Pair
@@ -117,7 +118,7 @@ class Comparison:
             parameters=tuple(_parameters(reports)),
             pairs=_sections((pair, _pair_lines(pair, reports)) for pair in pairs.values()),
             modalities=_sections(((name,), _modality_lines(name, reports)) for name in names),
-            notes=tuple(_notes(runs, reports, names, list(pairs.values()))),
+            notes=tuple(caveats(runs, reports, names, list(pairs.values()))),
         )
 
     def document(self) -> dict[str, Any]:
@@ -140,11 +141,15 @@ def _figures(lines: Iterable[Line]) -> dict[str, Any]:
 
 
 def _named(paths: Sequence[str]) -> Names:
-    """Paths as they were given; of absolute ones, without the folders that all have in common."""
+    """Paths as they were given; of absolute ones, without the folders that all have in common. No two are the same."""
     parts = [PurePath(path).parts for path in paths]
     folders = zip(*(one[:-1] for one in parts), strict=False)
     common = len(list(takewhile(lambda same: len(set(same)) == 1, folders))) if all(map(_absolute, paths)) else 0
-    return tuple("/".join(one[common:]) if common else path for path, one in zip(paths, parts, strict=True))
+    names = ["/".join(one[common:]) if common else path for path, one in zip(paths, parts, strict=True)]
+    # A run that is given twice, or one that is called by the name of its folder and one that lies in it.
+    return tuple(
+        f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name for i, name in enumerate(names)
+    )
 
 
 def _absolute(path: str) -> bool:
@@ -215,7 +220,7 @@ def _modality_lines(name: str, reports: Sequence[Report]) -> Iterator[Line]:
         return [None if one is None else of(one) for one in found]
 
     yield _line("rows", "Rows", each(lambda one: one.rows), count)
-    yield _line("rank", "Directions removed", each(lambda one: one.rank), count)
+    yield _line("rank", "Rank", each(lambda one: one.rank), count)
     yield _line("significant_rank", "Significant directions", each(lambda one: one.significant), count)
     # None is soft, where the modality is there.
     strengths = each(lambda one: "soft" if one.strength is None else one.strength)
@@ -223,48 +228,6 @@ def _modality_lines(name: str, reports: Sequence[Report]) -> Iterator[Line]:
     yield _line("variance_kept", "Variance kept", each(lambda one: one.variance_kept), _number, share=True)
     yield _line("mean_squared_distortion", "Mean squared distance moved", each(lambda one: one.distortion), number)
     yield _line("row_norm_mean", "Mean row norm", each(lambda one: _change(one.row_norm)), _arrow)
-
-
-def _notes(runs: Names, reports: Sequence[Report], names: Sequence[str], pairs: Sequence[Names]) -> Iterator[str]:
-    for name in names:
-        yield from _absent(name, runs, [name in report.names for report in reports])
-        yield from _unlike(name, runs, reports)
-    for pair in pairs:
-        held = [set(pair) <= set(report.names) for report in reports]
-        there = [any(set(one.modalities) == set(pair) for one in report.pairs) for report in reports]
-        yield from _absent(" + ".join(pair), runs, [a or not b for a, b in zip(there, held, strict=True)])
-    versions = list(dict.fromkeys(report.version for report in reports if report.version))
-    if len(versions) > 1:
-        yield f"Versions {' and '.join(versions)} made these: where figures differ, that may be the reason."
-    bare = [run for run, report in zip(runs, reports, strict=True) if not report.command]
-    if bare:
-        yield f"There is no manifest of {', '.join(bare)}: its inputs and parameters are not known."
-
-
-def _unlike(name: str, runs: Names, reports: Sequence[Report]) -> Iterator[str]:
-    """What to say where runs read a modality from other files."""
-    read = [next((one for one in report.inputs if one.modality == name), None) for report in reports]
-    known = [(run, one) for run, one in zip(runs, read, strict=True) if one is not None]
-    alike: dict[Names, list[str]] = {}
-    for run, one in known:
-        alike.setdefault(one.digests, []).append(run)
-    if len(alike) < 2:
-        return
-    # Tags of a store say nothing of contents that were read elsewhere.
-    sure = all(one.hashed for _, one in known)
-    groups = " and by ".join(", ".join(one) for one in alike.values())
-    yield (
-        f"{name} was read from {'' if sure else 'what may be '}different files by {groups}: where its figures differ, "
-        "the data may be the reason."
-    )
-
-
-def _absent(what: str, runs: Names, there: Sequence[bool]) -> Iterator[str]:
-    lacking = [run for run, here in zip(runs, there, strict=True) if not here]
-    if lacking and len(runs) - len(lacking) == 1:
-        yield f"{what} is in {runs[there.index(True)]} alone, and not shown."
-    elif lacking:
-        yield f"{what} is not in {', '.join(lacking)}."
 
 
 def _sections(found: Iterable[tuple[Names, Iterable[Line]]]) -> tuple[Section, ...]:

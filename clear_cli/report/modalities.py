@@ -38,11 +38,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far new rows are from those of the fit, inside the removed directions."""
+    """How far new rows are from those of the fit, inside the removed directions; cleaned rows were projected before."""
 
     rows: int
     mean_shift: float
     variance_ratio: float
+    cleaned: bool
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class Modality:
     def changed(self) -> bool:
         """Whether anything is removed from it."""
         return self.rank > 0 and self.strength != 0
+
+    @property
+    def removed_rank(self) -> int:
+        """Directions that are removed: none at strength 0, whatever the rank."""
+        return self.rank if self.changed else 0
 
     @classmethod
     def of(cls, name: str, found: Document, kept: Number, *, item_ids: bool) -> Modality:
@@ -113,7 +119,8 @@ class Modality:
 def _drift(found: Document | None) -> Drift | None:
     if not found or found.get("mean_shift") is None or found.get("variance_ratio") is None:
         return None
-    return Drift(int(found["rows"]), float(found["mean_shift"]), float(found["variance_ratio"]))
+    shift, variance = float(found["mean_shift"]), float(found["variance_ratio"])
+    return Drift(int(found["rows"]), shift, variance, bool(found.get("cleaned", False)))
 
 
 def _item(found: Document, item_ids: bool) -> Item:

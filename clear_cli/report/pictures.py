@@ -81,7 +81,7 @@ def of_spectrum(found: Spectrum) -> Iterable[Picture]:
     shown = range(min(found.shown, ROWS))
     tested = [one.significant for one in found.modalities if one.significant is not None]
     stand = f"{tested[0]} significant; " if tested else ""
-    removed = listed([f"{one.rank} removed from {one.name}" for one in found.modalities])
+    removed = listed([f"{one.removed_rank} removed from {one.name}" for one in found.modalities])
     lines = (found.values, found.median, found.high)
     yield Picture(
         "spectrum",
@@ -141,11 +141,12 @@ def of_modality(modality: Modality) -> Iterable[Picture]:
         yield Picture(
             "removed",
             (removed,),
-            "Share removed of each row",
+            "Energy removed from each row",
             f"Share of its energy that each row of {modality.name} loses: from {edges[filled[0]]} to "
             f"{edges[filled[-1] + 1]}, most often {most}.",
             (("after", "rows"),),
-            Table(("removed", "rows"), tuple((bin_, count(n)) for bin_, n in rows[filled[0] : filled[-1] + 1])),
+            Table(("energy removed", "rows"), tuple((bin_, count(n)) for bin_, n in rows[filled[0] : filled[-1] + 1])),
+            "Energy: the squared distance of a row from the mean of the fit.",
         )
 
 

@@ -63,8 +63,13 @@ def _dots(axes: Axes, at: Any, colour: str, size: float, alpha: float = 1.0) -> 
     axes.add_patch(patch)
 
 
+def _percent(value: float, _: float) -> str:
+    """The label of a tick, which lies where it says, but for the rounding that may put 0 below itself."""
+    return f"{value:z.0%}".replace("-", "−")
+
+
 def _percent_axis(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}".replace("-", "−"))
+    axes.yaxis.set_major_formatter(_percent)
 
 
 def _ranks(axes: Axes, found: Spectrum) -> None:
@@ -216,7 +221,7 @@ def _told(figure: Figure, rows: tuple[tuple[str, Estimate | None, Estimate | Non
     axes.set(ylim=(-0.5, len(rows) - 0.25), yticks=[])
     axes.margins(x=0.06)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}".replace("-", "−"))
+    axes.xaxis.set_major_formatter(_percent)
     axes.set_xlabel("variance that is predicted")
 
 
@@ -251,7 +256,7 @@ def _removed(figure: Figure, found: Histogram) -> None:
     axes = _axes(figure, 44, WIDTH - 18)
     axes.stairs(found.before, found.edges, color=AFTER, fill=True, alpha=0.8)
     axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.xaxis.set_major_formatter(_percent)
     axes.set_xlabel("share of its energy that a row loses")
     _counted(axes, max(found.before))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from clear_cli.report.modalities import Item, Modality
 from clear_cli.report.pairs import Estimate, Pair, Sample
-from clear_cli.report.words import MISSING, change, count, interval, listed, number, percent, strength
+from clear_cli.report.words import MISSING, change, count, interval, number, percent, strength
 
 HELD_OUT = "held out"
 KEPT = "variance kept"
@@ -33,10 +33,12 @@ def pair_figures(pair: Pair) -> Table:
     note = ""
     if pair.sample is not None:
         rows += _sample_rows(pair, pair.sample)
-        note = (
-            f"Leftover and covariance are of all {pair.items:,} items that both have, the rest is of a sample "
-            f"of {pair.sample.items:,}."
-        )
+        note = f"All figures are of the {pair.items:,} items that both have."
+        if pair.sample.items < pair.items:
+            note = (
+                f"Leftover and covariance are of all {pair.items:,} items that both have, the rest is of a sample "
+                f"of {pair.sample.items:,}."
+            )
     return Table(("figure", "before", "after", "by chance"), tuple(rows), note)
 
 
@@ -79,15 +81,15 @@ def statuses(modality: Modality) -> Table:
     rows = [(STATUSES.get(status, status), count(n), percent(n / max(modality.rows, 1))) for n, status in counts]
     rows.append(("all rows", count(sum(n for n, _ in counts)), percent(1.0)))
     lost = " (the shared signal is lost)" if modality.changed else ""
-    among = {f"without another modality{lost}": modality.alone, "that came out all zeros": modality.zeroed}
-    extra = listed([f"{count(n)} {what}" for what, n in among.items() if n])
-    return Table(("status", "rows", "share"), tuple(rows), f"Of those projected, {extra}." if extra else "")
+    among = {f"without another modality{lost}": modality.alone, "all zeros afterwards": modality.zeroed}
+    notes = [f"Projected, but {what}: {count(n)}." for what, n in among.items() if n]
+    return Table(("status", "rows", "share"), tuple(rows), " ".join(notes))
 
 
 def affected(items: tuple[Item, ...]) -> Table:
     """Rows by the share of their energy that is removed."""
     named = any(one.item_id is not None for one in items)
-    header = ("item", "row", "removed") if named else ("row", "removed")
+    header = ("item", "row", "energy removed")[not named :]
     cells = ((one.item_id or MISSING, str(one.row), percent(one.removed)) for one in items)
     return Table(header, tuple(one if named else one[1:] for one in cells))
 
@@ -99,10 +101,10 @@ def modality_figures(modality: Modality) -> Table:
         ("Rows", count(modality.rows)),
         ("Dimensions", str(modality.dim)),
         ("Type", modality.dtype),
-        ("Directions removed", str(modality.rank)),
+        ("Directions removed", str(modality.removed_rank)),
         ("Significant directions", count(modality.significant)),
         ("Effective number of directions", number(modality.effective)),
-        ("Shared energy in what is removed", percent(modality.energy_at_rank)),
+        ("Shared energy in what is removed", percent(modality.energy_at_rank if modality.changed else 0.0)),
         ("Variance kept", percent(modality.variance_kept)),
         ("Mean row norm", f"{before} → {after}" if modality.row_norm.before is not None else MISSING),
         ("Mean squared distance moved", number(modality.distortion)),
@@ -121,7 +123,7 @@ def summary(modalities: Sequence[Modality]) -> Table:
     drifts = [one.drift for one in modalities]
     columns = {
         "modality": [one.name for one in modalities],
-        "directions removed": [str(one.rank) for one in modalities],
+        "directions removed": [str(one.removed_rank) for one in modalities],
         "significant": [count(one.significant) for one in modalities],
         "strength": [strength(one.strength) for one in modalities],
         KEPT: [percent(one.variance_kept) for one in modalities],
@@ -142,7 +144,7 @@ def summary(modalities: Sequence[Modality]) -> Table:
 def ranks(modalities: Sequence[Modality]) -> Table:
     """The ways to count shared directions, side by side."""
     rows = (
-        ("Removed", *(str(one.rank) for one in modalities)),
+        ("Removed", *(str(one.removed_rank) for one in modalities)),
         ("Significant", *(count(one.significant) for one in modalities)),
         ("Effective number", *(number(one.effective) for one in modalities)),
         ("Dimensions", *(str(one.dim) for one in modalities)),

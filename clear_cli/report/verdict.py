@@ -49,7 +49,8 @@ ADVICE_RULE = (
     f"nothing is removed from redundant modalities; more than {QUARTER:.0%} of the variance is removed; a pair shares "
     "nothing, was not judged or has fewer items than"
     f" dimensions; more than {MANY_ROWS:.0%} of the rows are placeholders, or lose the shared signal for want of "
-    f"another modality; rows came out all zeros; or row norms differ more than {LOUDER:g}-fold. Ship otherwise."
+    f"another modality; rows came out all zeros, or look already cleaned by the projector; or row norms differ more "
+    f"than {LOUDER:g}-fold. Ship otherwise."
 )
 PARTIAL = (
     "Where strength is below 1 a linear map can undo the projection, so canonical correlations and R² of the fit "
@@ -90,7 +91,7 @@ def verdict(pair: Pair) -> Verdict:
     held = f"The strongest shared direction correlates at {number(top.value, 2)} on held-out items{chance}"
     if top.low is not None and top.low <= max(top.chance or 0.0, 0.0):
         return Verdict(Level.NONE, f"{held}: not above it.")
-    return Verdict(_level(top.value, rv), f"{held}. RV, debiased, is {number(rv, 2)}.")
+    return Verdict(_level(top.value, rv), f"{held}. Debiased RV is {number(rv, 2)}.")
 
 
 def _level(r: float, rv: float) -> Level:
@@ -116,6 +117,7 @@ def recommendation(
         *_left_as_they_are(pairs, modalities, fitted),
         *_removed(modalities, QUARTER),
         *(one for pair in pairs for one in _doubtful(pair, modalities, fitted)),
+        *_cleaned(modalities),
         *(one for modality in modalities for one in _odd(modality)),
     ]
     if loudness is not None and loudness > LOUDER:
@@ -130,7 +132,7 @@ def recommendation(
 def drifted(modality: Modality) -> bool:
     """Whether new rows are unlike those of the fit inside the removed directions."""
     drift = modality.drift
-    if drift is None or drift.rows < DRIFT_ROWS:
+    if drift is None or drift.rows < DRIFT_ROWS or drift.cleaned:
         return False
     return drift.mean_shift > FAR or not 1 / SPREAD < drift.variance_ratio < SPREAD
 
@@ -158,8 +160,17 @@ def _removed(modalities: Sequence[Modality], most: float) -> list[str]:
     }
     if not lost:
         return []
-    shares = listed([f"{share} of {name}" for name, share in lost.items()])
-    return [f"The removal costs much of the variance ({shares}): compare with a lower rank or strength."]
+    shares = [
+        f"{share} of {'that of' if i else 'the variance of'} {name}" for i, (name, share) in enumerate(lost.items())
+    ]
+    return [f"The removal takes {listed(shares)}: compare with a lower rank or strength."]
+
+
+def _cleaned(modalities: Sequence[Modality]) -> list[str]:
+    """In one sentence, those whose rows look as if the projector had been applied to them before."""
+    drifts = {one.name: one.drift for one in modalities if one.drift is not None}
+    names = [name for name, drift in drifts.items() if drift.rows >= DRIFT_ROWS and drift.cleaned]
+    return [f"The rows of {listed(names)} look already cleaned by this projector."] if names else []
 
 
 def _doubtful(pair: Pair, modalities: Sequence[Modality], fitted: bool) -> list[str]:
@@ -181,5 +192,6 @@ def _odd(modality: Modality) -> list[str]:
         if rows > MANY_ROWS * modality.rows:
             reasons.append(f"{percent(rows / modality.rows)} of the rows of {modality.name} are {what}.")
     if modality.zeroed:
-        reasons.append(f"{modality.zeroed:,} rows of {modality.name} came out all zeros.")
+        zeroed = "1 row" if modality.zeroed == 1 else f"{modality.zeroed:,} rows"
+        reasons.append(f"{zeroed} of {modality.name} came out all zeros.")
     return reasons

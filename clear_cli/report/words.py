@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from clear_cli.report.pairs import Change, Estimate
 
 MISSING = "–"
+DUST = 1e-9
+"""A share so near to nothing, or to all, differs from it by what arithmetic rounds."""
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
@@ -23,9 +25,9 @@ def percent(value: float | None) -> str:
     """Whole percent; what is neither nothing nor all is not rounded to it."""
     if value is None:
         return MISSING
-    if 0 < value < 0.005:
+    if DUST < value < 0.005:
         return "< 1%"
-    return "> 99%" if 0.995 < value < 1 else _signed(f"{round(100 * value) or 0:,}%")
+    return "> 99%" if 0.995 < value < 1 - DUST else _signed(f"{round(100 * value) or 0:,}%")
 
 
 def count(value: float | None) -> str:

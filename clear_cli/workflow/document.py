@@ -50,6 +50,7 @@ def document(
         `schema_version`, `tool`, `modalities` by name, `pairs` and `warnings`.
     """
     tested = significances or {}
+    ids = {name: source.id_kind for name, source in sources.items()}
     notes = [f'"{name}": {note}' for name, source in sources.items() for note in source.notes]
     known: Figures = plain(
         {
@@ -59,7 +60,7 @@ def document(
                 name: modality_figures(sources[name], one, tested.get(name)) for name, one in projectors.items()
             },
             "pairs": pairs or [],
-            "warnings": [*notes, *warnings, *chance_warnings(projectors, tested)],
+            "warnings": [*notes, *warnings, *chance_warnings(projectors, tested, ids)],
         }
     )
     return known

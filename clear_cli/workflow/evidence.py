@@ -16,6 +16,13 @@ FOLDS = 4
 """Parts that figures are held out of in turn. A fold is a range of buckets, so equal items are in one."""
 
 
+def in_doubt(ids: str) -> str:
+    """What to ask where a modality shares nothing, by what its items are known by."""
+    if ids == "row":
+        return "are the rows of the same items in the same order?"
+    return "do equal ids stand for the same item in all modalities?"
+
+
 @dataclass(frozen=True, eq=False)
 class Described:
     """One modality as it was read.

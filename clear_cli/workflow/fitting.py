@@ -27,6 +27,9 @@ from clear_cli.workflow.evidence import Evidence
 from clear_cli.workflow.reading import Reading
 from clear_cli.workflow.solving import Solution, solve
 
+FEW = 0.5
+"""Of the ids of the smaller modality: with less in common than this, ids are likely to be written in two ways."""
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted(Solution):
@@ -105,7 +108,7 @@ def fit_rows(
         if keep is not None:
             keep(evidence)
         solution = solve(evidence, options, parallel=pool.map)
-        warnings = [*_unknown_items(alignment), *solution.warnings]
+        warnings = [*_unmatched(sources, alignment), *_unknown_items(alignment), *solution.warnings]
         membership = _membership(reading, solution)
         return Fitted(solution.projectors, solution.evidence, warnings, solution.significances, membership)
 
@@ -140,9 +143,30 @@ def _check_overlap(sources: Mapping[str, Rows], alignment: Alignment) -> None:
     )
 
 
+def _unmatched(sources: Mapping[str, Rows], alignment: Alignment) -> list[str]:
+    """A warning for each two modalities that have less than half of their ids in common, by the smaller one."""
+    warnings = []
+    for a, b in combinations(sources, 2):
+        shared, rows = alignment.shared_items(a, b), [sources[name].rows for name in (a, b)]
+        if shared < FEW * min(rows):
+            lone = [f'{n - shared:,} of {n:,} rows of "{name}"' for name, n in zip((a, b), rows, strict=True)]
+            warnings.append(
+                f'"{a}" and "{b}" have only {shared:,} ids in common, and {" and ".join(lone)} are not matched: '
+                "are the ids of both written in the same way?"
+            )
+    return warnings
+
+
 def _unknown_items(alignment: Alignment) -> list[str]:
     unknown = alignment.unknown_fit_items
-    return [f"{unknown:,} ids in the list of items to fit on are not known"] if unknown else []
+    if not unknown:
+        return []
+    ids = (
+        "1 id in the list of items to fit on is"
+        if unknown == 1
+        else f"{unknown:,} ids in the list of items to fit on are"
+    )
+    return [f"{ids} not known"]
 
 
 def _membership(reading: Reading, solution: Solution) -> Membership:

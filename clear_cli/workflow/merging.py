@@ -27,6 +27,7 @@ from clear_cli.subspace import Pair
 from clear_cli.workflow.agreeing import agreed_modalities
 from clear_cli.workflow.document import SCHEMA_VERSION, modality_figures, plain
 from clear_cli.workflow.evidence import Described, Evidence
+from clear_cli.workflow.fillers import filler_warnings
 from clear_cli.workflow.moments_file import moments_publication, read_moments, write_moments
 from clear_cli.workflow.overlap import Overlap, SampledHashes, overlap_warnings
 from clear_cli.workflow.solving import Solution, solve
@@ -230,8 +231,9 @@ def _document(files: Sequence[Path], outputs: list[str], solution: Solution, pai
             "pairs": pairs,
             "warnings": [
                 *overlap_warnings(pairs),
+                *(filler_warnings(solution.evidence) if len(files) > 1 else []),
                 *solution.warnings,
-                *chance_warnings(solution.projectors, tested),
+                *chance_warnings(solution.projectors, tested, {name: one.ids for name, one in modalities.items()}),
             ],
         }
     )

@@ -141,13 +141,7 @@ def project(
         with gate:
             return _projected(chunk, projector, measure=register is not None)
 
-    start = 0
-    for status, figures in finished.replayed(name) if finished else ():
-        if register is not None and ids_of is not None:
-            named = dict(zip(FIGURES, figures, strict=True))
-            register.items.write(name, ids_of(start, len(status)), start, status, named)
-        start += len(status)
-        yield len(status)
+    start = (yield from _replayed(name, finished, register, ids_of)) if finished else 0
     if finished and (state := finished.totals(name)):
         outcome.state = state
     with behind(sink.write) as write, Prefetch(map(projected, source.chunks(start))) as ready:
@@ -169,6 +163,20 @@ def project(
                 finished.measured(name, chunk.start, (done.status, kept), lambda: outcome.state)
             yield len(chunk)
     return outcome
+
+
+def _replayed(
+    name: str, finished: PartFiles, register: Register | None, ids_of: Callable[[int, int], pa.Array] | None
+) -> Generator[int, None, int]:
+    """Register the rows of finished parts as they were measured, a chunk of so many at each step; how many in all."""
+    start = 0
+    for status, figures in finished.replayed(name):
+        if register is not None and ids_of is not None:
+            named = dict(zip(FIGURES, figures, strict=True))
+            register.items.write(name, ids_of(start, len(status)), start, status, named)
+        start += len(status)
+        yield len(status)
+    return start
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from clear_cli.rank import RankRule, energy_rank, tied_at
 from clear_cli.sample import Sample
 from clear_cli.subspace import Decomposition, Pair, SharedSubspace, own_covariance, shared_subspaces
 from clear_cli.whitening import rounding, whitening
-from clear_cli.workflow.evidence import Evidence
+from clear_cli.workflow.evidence import Evidence, in_doubt
 
 Float64 = npt.NDArray[np.float64]
 
@@ -79,7 +79,7 @@ def solve(evidence: Evidence, options: FitOptions, *, parallel: ParallelMap = ma
     evidence = _enough(evidence, warnings)
     how = _decomposition(evidence, options, chance=options.tested, parallel=parallel)
     subspaces = shared_subspaces(evidence.moments, list(evidence.modalities), how, evidence.own)
-    ranks = _ranks(subspaces, evidence.moments, options, warnings)
+    ranks = _ranks(subspaces, evidence, options, warnings)
     projectors = {}
     for name, subspace in subspaces.items():
         kept = _kept(subspace, options)
@@ -139,19 +139,16 @@ def _kept(subspace: SharedSubspace, options: FitOptions) -> int:
 
 
 def _ranks(
-    subspaces: Mapping[str, SharedSubspace],
-    moments: Mapping[Pair, CrossMoments],
-    options: FitOptions,
-    warnings: list[str],
+    subspaces: Mapping[str, SharedSubspace], evidence: Evidence, options: FitOptions, warnings: list[str]
 ) -> dict[str, int]:
     ranks = {}
     for name, one in subspaces.items():
         rule, kept = options.rank[name], _kept(one, options)
         # Whitened modalities have no directions where they do not vary: the data are like that, no option is wrong.
-        others = sum(pair.dims[1 - names.index(name)] for names, pair in moments.items() if name in names)
+        others = sum(pair.dims[1 - names.index(name)] for names, pair in evidence.moments.items() if name in names)
         shareable = min(one.dim, others)
         ranks[name] = rule.choose(one.spectrum, one.significance, dim=one.dim, kept=kept, shareable=shareable)
-        _warn_rank(name, ranks[name], one, rule, warnings)
+        _warn_rank(name, ranks[name], one, rule, evidence.modalities[name].ids, warnings)
     return ranks
 
 
@@ -264,7 +261,7 @@ def _check_magnitude(evidence: Evidence, pair: Pair) -> None:
             )
 
 
-def _warn_rank(name: str, rank: int, subspace: SharedSubspace, rule: RankRule, warnings: list[str]) -> None:
+def _warn_rank(name: str, rank: int, subspace: SharedSubspace, rule: RankRule, ids: str, warnings: list[str]) -> None:
     spectrum = subspace.spectrum
     wanted = rule.count
     if rule.share is not None:
@@ -275,8 +272,7 @@ def _warn_rank(name: str, rank: int, subspace: SharedSubspace, rule: RankRule, w
         warnings.append(f'"{name}" can lose only {rank} of the {wanted} directions that rank {rule.text} asks for')
     elif rank == 0 and rule.automatic:
         warnings.append(
-            f'"{name}" shares nothing that stands out from chance, so nothing is removed from it: '
-            "are the rows of the same items in the same order?"
+            f'"{name}" shares nothing that stands out from chance, so nothing is removed from it: {in_doubt(ids)}'
         )
     elif rank == 0 and wanted != 0:
         warnings.append(f'"{name}" shares nothing that can be removed: its output equals its input')

@@ -11,6 +11,8 @@ from clear_cli.diagnostics import Figures, scale_ratio
 from clear_cli.norms import row_norms
 from clear_cli.projector import Projector
 from clear_cli.report.verdict import DRIFT_ROWS, FAR, HALF, LOUDER, SPREAD
+from clear_cli.report.words import percent
+from clear_cli.workflow.evidence import in_doubt
 from clear_cli.workflow.solving import Solution
 
 UNIT_NORM = 1e-3
@@ -19,11 +21,12 @@ UNIT_NORMS = 0.9, 1.1
 """between which norms all of them are."""
 
 
-def chance_warnings(projectors: Mapping[str, Projector], significances: Mapping[str, Significance]) -> list[str]:
-    """A warning for each modality that loses directions though none stands out."""
+def chance_warnings(
+    projectors: Mapping[str, Projector], significances: Mapping[str, Significance], ids: Mapping[str, str]
+) -> list[str]:
+    """A warning for each modality that loses directions though none stands out; `ids` is what items are known by."""
     return [
-        f'nothing that "{name}" shares stands out from chance, and what is removed is noise: '
-        "are the rows of the same items in the same order?"
+        f'nothing that "{name}" shares stands out from chance, and what is removed is noise: {in_doubt(ids[name])}'
         for name, found in significances.items()
         if not found.significant and not projectors[name].identity and projectors[name].rank
     ]
@@ -58,15 +61,9 @@ def outcome_warnings(
         if changed and projectors[name].renorm == "none" and "histograms" in one and _unit_norm(one):
             warnings.append(_norm_warning(name, "--renorm original hides it"))
         warnings += _alone_warnings(name, one, changed=changed)
-        drift = one.get("drift")
-        if drift and drift["rows"] >= DRIFT_ROWS and _drifted(drift):
-            warnings.append(
-                f'new rows of "{name}" differ from those of the fit inside the removed directions: their mean is '
-                f"{drift['mean_shift']:.2f} standard deviations away, their variance is "
-                f"{drift['variance_ratio']:.2f} times as large (fit again, or check that the encoder is the same)"
-            )
-        if one["rows_zeroed"]:
-            warnings.append(f'{one["rows_zeroed"]:,} rows of "{name}" held only shared signal and are now all zeros')
+        warnings += _drift_warnings(name, one.get("drift"))
+        zeroed = "held only shared signal and"
+        warnings += _of_rows(name, one["rows_zeroed"], f"{zeroed} is now all zeros", f"{zeroed} are now all zeros")
         warnings += _filler_warnings(name, one)
     # A scale that was asked for has put them right.
     if scales and scales["before"] and min(scales["before"], scales["after"] or 0.0) > LOUDER:
@@ -74,16 +71,44 @@ def outcome_warnings(
     return warnings
 
 
+def _drift_warnings(name: str, drift: Figures | None) -> list[str]:
+    if not drift or drift["rows"] < DRIFT_ROWS:
+        return []
+    if drift["cleaned"]:
+        return [
+            f'the rows of "{name}" look already cleaned by this projector: nothing of what it removes is in them '
+            "(apply it to rows as the encoder gives them)"
+        ]
+    shift, ratio = drift["mean_shift"], drift["variance_ratio"]
+    if shift <= FAR and 1 / SPREAD < ratio < SPREAD:
+        return []
+    return [
+        f'new rows of "{name}" differ from those of the fit inside the removed directions: their mean is {shift:.2f} '
+        f"standard deviations away, their variance is {ratio:.2f} times as large (fit again, or check that the encoder "
+        "is the same)"
+    ]
+
+
 def _alone_warnings(name: str, one: Figures, *, changed: bool) -> list[str]:
-    alone = one["rows_without_other_modality"]
-    told = f'{alone:,} rows of "{name}" are the only modality of their item, which loses the shared signal'
-    return [told] if changed and alone else []
+    return _of_rows(
+        name,
+        one["rows_without_other_modality"] if changed else 0,
+        "has no other modality: its item loses the shared signal altogether",
+        "have no other modality: their items lose the shared signal altogether",
+    )
 
 
 def _filler_warnings(name: str, one: Figures) -> list[str]:
+    what = "left out of the fit, but projected"
     fillers = one["rows_by_status"]["placeholder"]
-    told = f'{fillers:,} rows of "{name}" are placeholders: left out of the fit, but projected'
-    return [told] if fillers else []
+    return _of_rows(name, fillers, f"is a placeholder: {what}", f"are placeholders: {what}")
+
+
+def _of_rows(name: str, rows: int, of_one: str, of_many: str) -> list[str]:
+    """A warning of what is so of some rows of a modality; none of no rows."""
+    if not rows:
+        return []
+    return [f'1 row of "{name}" {of_one}' if rows == 1 else f'{rows:,} rows of "{name}" {of_many}']
 
 
 def _hardly_kept(kept: float | None) -> bool:
@@ -92,7 +117,7 @@ def _hardly_kept(kept: float | None) -> bool:
 
 def _variance_warning(name: str, kept: float) -> str:
     return (
-        f'{1 - kept:.0%} of the variance of "{name}" is removed: the shared directions are most of it '
+        f'{percent(1 - kept)} of the variance of "{name}" is removed: the shared directions are most of it '
         "(a lower rank or strength removes less)"
     )
 
@@ -106,10 +131,6 @@ def _scale_warning(ratio: float) -> str:
 
 def _norm_warning(name: str, hint: str) -> str:
     return f'"{name}" has unit-norm rows: after projection the norm of a row tells what was removed ({hint})'
-
-
-def _drifted(drift: Figures) -> bool:
-    return bool(drift["mean_shift"] > FAR or not 1 / SPREAD < drift["variance_ratio"] < SPREAD)
 
 
 def _unit_norm(one: Figures) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from safetensors.numpy import load_file
 
 import clear_cli
 from clear_cli import cli
+from clear_cli.cli.texts import published_text
 from tests.conftest import Catalogue, Run, planted, read_parquet, write_hdf5, write_npy, write_parquet
 
 
@@ -224,7 +226,7 @@ class TestRun:
         result = json.loads(out)
         assert result["pairs"][0]["items"] == 100
         assert result["modalities"]["image"]["rows_by_status"]["excluded"] == 300
-        assert "warning: 1 ids in the list of items to fit on are not known" in err
+        assert "warning: 1 id in the list of items to fit on is not known" in err
         y = read_parquet(tmp_path / "out/embeddings/image.parquet")
         assert (y != catalogue.image).any(axis=1).all()
 
@@ -293,6 +295,25 @@ class TestFit:
         call("run", *modalities(files), "--out", tmp_path / "run")
         name = "projector.safetensors"
         assert (tmp_path / "fit" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+
+    def test_shows_no_column_that_it_knows_nothing_of(self, call: Run, files: Any, tmp_path: Path) -> None:
+        measured = "shared by  items  leftover (chance)  top canonical r  RV, debiased  neighbour overlap (chance)"
+        removed = "dim  rank (significant)  strength  energy at rank"
+        for command, options, pairs, sides in (
+            ("run", [], measured, f"modality  rows  usable  {removed}  variance kept"),
+            ("fit", [], measured, f"modality  rows  {removed}  variance kept"),
+            ("fit", ["--no-report"], "shared by  items  leftover (chance)", f"modality  rows  {removed}"),
+        ):
+            _, out, _ = call(command, *modalities(files), "--out", tmp_path / f"{command}{len(options)}", *options)
+            headers = [re.sub(" {2,}", "  ", line) for line in out.splitlines() if line[:8] in (pairs[:8], sides[:8])]
+            assert headers == [pairs, sides]
+
+    def test_a_share_that_rounding_puts_below_nothing_is_nothing(self) -> None:
+        one = {"rows": 9, "dim": 4, "rank": 2, "significant_rank": 2, "strength": 1.0, "energy_at_rank": 1 - 1e-16}
+        found = {"up_to_date": False, "pairs": [], "outputs": []}
+        for kept, shown in {-1e-17: "0%", 1e-17: "0%", 0.004: "< 1%", 0.999: "> 99%", 1 - 1e-12: "100%"}.items():
+            text = published_text(found | {"modalities": {"image": one | {"variance_kept_sample": kept}}})
+            assert re.search(rf" 100%  +{shown}$", text, re.MULTILINE)
 
 
 class TestApply:
@@ -517,6 +538,34 @@ class TestBadInput:
         code, _, err = call(*self.two(tmp_path, catalogue, ids), "-q")
         assert code == 3
         assert err.startswith('error: "image" has 9 complete items with another modality, and the fit needs 10\n')
+
+    def test_few_ids_in_common(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
+        """The ids are to be looked at then, with which rows are matched, and no order of rows."""
+        for matched in (150, 250):
+            ids = [*catalogue.ids[:matched], *(f"other-{i}" for i in range(400 - matched))]
+            _, _, err = call(*self.two(tmp_path, catalogue, ids), "-q", "--overwrite")
+            told = (
+                'warning: "image" and "text" have only 150 ids in common, and 250 of 400 rows of "image" and 250 of '
+                '400 rows of "text" are not matched: are the ids of both written in the same way?'
+            )
+            assert (told in err.splitlines()) == (matched == 150)
+            assert "ids in common" not in err.replace(told, "")
+
+    def test_ids_of_other_items(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
+        mixed = np.random.default_rng(0).permutation(catalogue.ids).tolist()
+        _, _, err = call(*self.two(tmp_path, catalogue, mixed), "-q")
+        told = (
+            'warning: "image" shares nothing that stands out from chance, so nothing is removed from it: do equal ids '
+            "stand for the same item in all modalities?"
+        )
+        assert told in err.splitlines()
+        assert "order" not in err
+        _, _, err = call(*self.two(tmp_path, catalogue, mixed), "-q", "--overwrite", "--rank", "2")
+        told = (
+            'warning: nothing that "image" shares stands out from chance, and what is removed is noise: do equal ids '
+            "stand for the same item in all modalities?"
+        )
+        assert told in err.splitlines()
 
     def test_fewer_complete_items_than_dimensions(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
         ids = [*catalogue.ids[:30], *(f"other-{i}" for i in range(370))]

@@ -147,7 +147,8 @@ def test_without_a_report_there_are_the_same_embeddings_and_less_beside_them(
     inputs = ["-m", f"image={files[0]}", "-m", f"text={files[1]}"]
     succeed(call, *inputs, "--out", tmp_path / "full")
     text = succeed(call, *inputs, "--out", tmp_path / "bare", "--no-report")
-    assert " - " in text
+    assert " - " not in text, "no columns of what was not measured"
+    assert "variance kept" not in text
     for path in (tmp_path / "full/embeddings").iterdir():
         assert path.read_bytes() == (tmp_path / "bare/embeddings" / path.name).read_bytes()
     for name in ("items.parquet", "report.html", "report.md"):

@@ -134,8 +134,8 @@ class TestMerge:
             "image + text    400      2  0 of 400 sampled",
             "",
             "modality  rows  dim  rank  strength  energy at rank",
-            "image      400   24     3         1            100%",
-            "text       400   16     3         1            100%",
+            "image      400   24     3         1           > 99%",
+            "text       400   16     3         1           > 99%",
             "",
             "all.safetensors",
             "all.moments",
@@ -222,6 +222,24 @@ class TestMerge:
         files = day("day1", slice(0, 250)), day("day2", slice(200, 400), "--no-report")
         code, out, err = call("merge", *files, "-o", "all.safetensors")
         assert (code, out.splitlines()[1].split()[-1], err) == (0, "-", self.UNKNOWN)
+
+    @pytest.mark.parametrize(("first", "second", "kept"), [(6, 6, 12), (12, 6, 6), (12, 12, 0), (5, 4, 0), (0, 0, 0)])
+    def test_fillers_too_rare_in_a_file_are_warned_about(
+        self, call: Run, day: Day, catalogue: Catalogue, first: int, second: int, kept: int
+    ) -> None:
+        """Ten equal rows are placeholders to a fit over all; `kept` is how many of these a file kept in its fit."""
+        for start, fillers in ((0, first), (250, second)):
+            catalogue.image[start : start + fillers] = catalogue.image[399]
+        sampled = 399 - (first if first == 12 else 0)
+        files = day("day1", slice(0, 250)), day("day2", slice(250, 399))
+        _, text, err = call("merge", *files, "-o", "merged.safetensors", "--json")
+        told = (
+            f'{kept} of {sampled} sampled rows of "image" are placeholders of which a file had too few to know them: '
+            "they are part of the fit (a fit over all rows at once leaves them out)"
+        )
+        assert json.loads(text)["warnings"] == ([told] if kept else [])
+        assert ("placeholders" in err) == bool(kept)
+        assert call("merge", files[1], "-o", "alone.safetensors")[2] == "", "of one file the fit knew all rows"
 
     def test_row_numbers_are_no_ids(self, call: Run) -> None:
         for name, seed in (("day1", 0), ("day2", 1)):

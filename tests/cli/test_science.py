@@ -111,6 +111,26 @@ def test_new_items_that_drifted_are_warned_about(call: Run, inputs: list[str], t
     assert 'warning: new rows of "text" differ from those of the fit inside the removed directions' in err
 
 
+def test_rows_that_were_cleaned_before_are_not_called_drifted(call: Run, inputs: list[str], tmp_path: Path) -> None:
+    call("run", *inputs, "--out", tmp_path / "out", "--rank", "3")
+    written = [
+        f"{name}={path}"
+        for name, path in zip(("image", "text"), sorted((tmp_path / "out/embeddings").iterdir()), strict=True)
+    ]
+    again = [part for one in written for part in ("-m", one)]
+    _, text, err = call("apply", tmp_path / "out", *again, "--out", tmp_path / "again", "--json")
+    told = [
+        f'the rows of "{name}" look already cleaned by this projector: nothing of what it removes is in them (apply '
+        "it to rows as the encoder gives them)"
+        for name in ("image", "text")
+    ]
+    assert json.loads(text)["warnings"] == told
+    report = (tmp_path / "again/report.md").read_text()
+    assert report.splitlines()[2].startswith("**Look first.** The rows of image and text look already cleaned by this")
+    assert "differ from those of the fit" not in err + report
+    assert "have drifted from" not in report
+
+
 def test_new_items_of_two_modalities_are_compared(call: Run, inputs: list[str], tmp_path: Path) -> None:
     call("run", *inputs, "--out", tmp_path / "out", "--rank", "3")
     _, out, _ = call("apply", tmp_path / "out", *inputs, "--out", tmp_path / "again", "--json")

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clear_cli.projector import Projector
+from clear_cli.workflow.warnings import outcome_warnings
 from tests.conftest import Catalogue, Floats, Run, write_npy
 
 Change = Callable[[Floats], Floats]
@@ -63,6 +65,29 @@ def test_run_and_diagnose_warn_of_the_same(
     paths = make(change)
     ran, audited = (warned(call, command, paths, tmp_path / command) for command in ("run", "diagnose"))
     assert list(map(gist, ran)) == list(map(gist, audited))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 1200])
+def test_rows_are_counted_in_words_that_agree(rows: int) -> None:
+    directions = np.eye(4)[:, :2]
+    projector = Projector("image", mean=np.zeros(4), directions=directions, spectrum=np.ones(2), rank=1)
+    counts = {"rows_without_other_modality": rows, "rows_zeroed": rows, "rows_by_status": {"placeholder": rows}}
+    assert (
+        outcome_warnings({"image": counts}, None, {"image": projector})
+        == {
+            0: [],
+            1: [
+                '1 row of "image" has no other modality: its item loses the shared signal altogether',
+                '1 row of "image" held only shared signal and is now all zeros',
+                '1 row of "image" is a placeholder: left out of the fit, but projected',
+            ],
+            1200: [
+                '1,200 rows of "image" have no other modality: their items lose the shared signal altogether',
+                '1,200 rows of "image" held only shared signal and are now all zeros',
+                '1,200 rows of "image" are placeholders: left out of the fit, but projected',
+            ],
+        }[rows]
+    )
 
 
 def test_rows_of_unit_norm(call: Run, make: Callable[[Change], dict[str, Path]], tmp_path: Path) -> None:

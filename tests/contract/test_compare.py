@@ -15,6 +15,11 @@ from tests.contract.conftest import Outputs
 
 ATTACK = "<script>alert(1)</script>|`x`"
 
+OTHER_CHANCE = (
+    "The leftover by chance of image + text differs between runs, as it depends on what is removed: compare how far "
+    "each leftover is above its own."
+)
+
 
 def compared(call: Run, *paths: Path | str) -> dict[str, Any]:
     code, out, err = call("compare", *paths, "--json")
@@ -88,6 +93,7 @@ def test_other_modalities_and_inputs_are_told(call: Run, outputs: Outputs) -> No
         "text was read from different files by three, run and by noise: where its figures differ, the data may be the "
         "reason.",
         "audio is in three alone, and not shown.",
+        OTHER_CHANCE,
     ]
     assert set(found["modalities"]) == {"image", "text"}
     assert [one["modalities"] for one in found["pairs"]] == [["image", "text"]]
@@ -129,6 +135,33 @@ def test_runs_are_called_as_they_were_given(
         assert compared(call, *given)["runs"] == called
 
 
+def test_no_two_runs_are_called_the_same(
+    call: Run, outputs: Outputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("clean", "clean/clean", "half"):
+        shutil.copytree(outputs.folder / "run", tmp_path / place, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path / "clean")
+    for given, called in {
+        (".", "clean"): ["clean (1)", "clean (2)"],
+        (".", "../half", "./", "clean/"): ["clean (1)", "../half", "clean (2)", "clean (3)"],
+        (tmp_path / "half", tmp_path / "clean", tmp_path / "half"): ["half (1)", "clean", "half (2)"],
+    }.items():
+        assert compared(call, *map(Path, given))["runs"] == called
+
+
+def test_leftovers_with_other_chance_levels_are_told(call: Run, outputs: Outputs, tmp_path: Path) -> None:
+    """Where these are farther apart than the half interval of a leftover, which is what it is known to."""
+    for name, chance in {"near": 0.21, "far": 0.3}.items():
+        document = outputs.documents()["run"]
+        document["pairs"][0]["leftover"]["held_out"] |= {"value": 0.4, "high": 0.42, "chance": chance}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "diagnostics.json").write_text(json.dumps(document))
+        shutil.copytree(tmp_path / name, tmp_path / f"{name}-again")
+    assert OTHER_CHANCE in compared(call, tmp_path / "near", tmp_path / "far")["notes"]
+    for name in ("near", "far"):
+        assert OTHER_CHANCE not in compared(call, tmp_path / name, tmp_path / f"{name}-again")["notes"]
+
+
 def test_a_run_is_called_by_its_folder_from_inside_it(
     call: Run, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +198,15 @@ def test_tags_of_a_store_are_not_taken_for_contents(call: Run, outputs: Outputs,
     (out / "manifest.json").write_text(json.dumps(manifest))
     (note,) = compared(call, outputs.folder / "run", out)["notes"]
     assert note.startswith("text was read from what may be different files by ")
+
+
+def test_rank_and_strength_say_what_was_asked_and_no_more(call: Run, outputs: Outputs) -> None:
+    """At strength 0 no directions are removed, so that a line of removed directions would be wrong of a rank of 2."""
+    _, out, _ = call("compare", outputs.folder / "run", outputs.folder / "per_modality")
+    lines = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
+    assert "removed" not in out.lower()
+    assert ["* Strength", "1", "0"] in lines
+    assert any(line[0] in ("Rank", "* Rank") and line[1] == "2" for line in lines)
 
 
 def test_the_terminal_marks_what_differs(call: Run, outputs: Outputs) -> None:

@@ -65,6 +65,16 @@ class TestCurve:
         assert variance_kept(s, one.limited(rank=0)) == pytest.approx(1)
         assert variance_kept(np.zeros((6, 6)), one) is None
 
+    def test_no_less_than_nothing_is_kept(self) -> None:
+        """Of rows with no variance but along what is removed, sums of rounded numbers may be a little below zero."""
+        rng = np.random.default_rng(0)
+        for seed in range(50):
+            one = projector(seed=seed, kept=2)
+            x = rng.normal(size=(40, 2)) @ one.directions.T
+            kept = variance_kept(dense_covariance(x, x), one)
+            assert kept is not None
+            assert 0 <= kept < 1e-14
+
     def test_each_point_is_worked_out_for_its_rank_and_strength(self) -> None:
         x, y = planted(300, (6, 5), offset=2)
         a, b = projector(kept=3), projector(dim=5, kept=2, seed=1, rank=1)
@@ -145,6 +155,47 @@ class TestDrift:
         assert found["share_inside"]["fit"] == 0.5
         total = x.astype(np.float64).var(axis=0, ddof=1).sum()
         assert found["share_inside"]["new"] == pytest.approx(inside / total, rel=rel)
+
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {"keep_mean": True}, {"renorm": "original"}, {"scale": 0.02}, {"keep_mean": True, "scale": 0.02}],
+        ids=str,
+    )
+    def test_rows_that_the_projector_has_cleaned_are_known_again(self, options: Any, dtype: Any) -> None:
+        x = planted(300, (6, 5), offset=2)[0]
+        variances = (x @ projector().directions).var(axis=0, ddof=1)
+        known = {"mean": x.mean(axis=0), "variances": variances, "total_variance": x.var(axis=0, ddof=1).sum()}
+        one = projector(**known, **options)
+        x = x.astype(dtype)
+
+        def cleaned(rows: Floats, by: Projector = one) -> bool:
+            drift = Drift(by)
+            drift.add(rows)
+            found = drift.figures()
+            assert found is not None
+            return bool(found["cleaned"])
+
+        y = one.transform(x)
+        assert cleaned(y)
+        assert cleaned(y, one.limited(rank=1, strength=0.5)), "what was emptied is empty, however much is asked for now"
+        assert not cleaned(y, one.limited(rank=3)), "one direction is whole"
+        assert not cleaned(x)
+        assert not cleaned(one.limited(strength=0.9).transform(x)), "a tenth of each score is there"
+        assert not cleaned((x - x.mean(axis=0)) * dtype(0.01) + x.mean(axis=0)), "little variance, but everywhere"
+        inside = one.directions[:, 0] * np.sqrt(variances[0])
+        assert not cleaned((y + inside).astype(dtype)), "the mean is elsewhere"
+
+    def test_rows_of_an_oblique_projection_are_not_judged(self) -> None:
+        x = planted(300, (6, 5))[0]
+        weights = projector().directions
+        one = projector(weights=weights, mean=x.mean(axis=0), variances=np.ones(3), total_variance=9.0)
+        drift = Drift(one)
+        drift.add(one.transform(x))
+        found = drift.figures()
+        assert found is not None
+        assert found["share_inside"]["new"] < 1e-20
+        assert found["cleaned"] is False
 
     def test_sums_are_taken_up_again_to_the_bit(self) -> None:
         x = planted(100, (6, 5))[0]

@@ -85,6 +85,27 @@ def test_pure_modules_know_no_files_clocks_or_logs(name: str) -> None:
     assert roots & NOT_PURE == set()
 
 
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_is_longer_is_two_things(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 300
+    long = {
+        node.name: lines
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (lines := lines_of_code(node, text)) > 40
+    }
+    assert long == {}
+
+
+def lines_of_code(node: ast.FunctionDef | ast.AsyncFunctionDef, text: str) -> int:
+    """Lines of a function without those that are empty or a comment, or belong to its docstring."""
+    body = text.splitlines()[node.lineno - 1 : node.end_lineno]
+    first = node.body[0]
+    if ast.get_docstring(node) is not None:
+        del body[first.lineno - node.lineno : (first.end_lineno or first.lineno) - node.lineno + 1]
+    return sum(bool(line.strip()) and not line.strip().startswith("#") for line in body)
+
+
 def test_every_module_has_a_floor() -> None:
     rooms = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in modules()}
     assert rooms == set().union(*FLOORS)

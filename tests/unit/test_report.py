@@ -21,7 +21,7 @@ import pytest
 from clear_cli.cli import app
 from clear_cli.report.model import Report
 from clear_cli.report.render import html, markdown
-from clear_cli.report.tables import statuses
+from clear_cli.report.tables import statuses, summary
 from clear_cli.report.verdict import Advice, Level
 from tests.conftest import Catalogue, Run, planted, write_hdf5, write_npy, write_parquet
 
@@ -211,8 +211,28 @@ class TestWords:
                 "incomplete: projected, not in the fit",
                 "all rows",
             ]
-            alone = "1 without another modality (the shared signal is lost)"
-            assert found.note == f"Of those projected, {alone} and 2 that came out all zeros."
+            assert found.note == (
+                "Projected, but without another modality (the shared signal is lost): 1. "
+                "Projected, but all zeros afterwards: 2."
+            )
+
+    def test_at_strength_0_nothing_is_removed_whatever_the_rank(self, folder: Path) -> None:
+        diagnostics, manifest = documents(folder / "half")
+        assert diagnostics["modalities"]["image"]["rank"] > 0
+        report = Report.of(diagnostics, manifest)
+        table = summary(report.modalities)
+        removed = [row[table.header.index("directions removed")] for row in table.rows]
+        assert removed == ["0", str(diagnostics["modalities"]["text"]["rank"])]
+        assert "0 removed from image" in html(report)
+
+    def test_a_sample_of_all_items_is_not_called_one(self, folder: Path) -> None:
+        diagnostics, manifest = documents(folder / "run")
+        items = diagnostics["pairs"][0]["items"]
+        assert diagnostics["pairs"][0]["sample"]["items"] == items
+        assert f"All figures are of the {items} items that both have." in page_of(folder / "run")
+        diagnostics["pairs"][0]["sample"]["items"] = items - 1
+        said = f"are of all {items} items that both have, the rest is of a sample of {items - 1}."
+        assert said in html(Report.of(diagnostics, manifest))
 
     def test_new_items_are_called_new_and_projected(self, folder: Path) -> None:
         diagnostics, manifest = documents(folder / "apply")
@@ -274,8 +294,12 @@ class TestVerdict:
         assert Report.of(diagnostics, manifest).recommendation.advice == Advice.LOOK
         diagnostics["modalities"]["text"]["variance_kept"] = 0.4
         found = Report.of(diagnostics, manifest).recommendation
-        reason = "The removal costs much of the variance (60% of text): compare with a lower rank or strength."
+        reason = "The removal takes 60% of the variance of text: compare with a lower rank or strength."
         assert (found.advice, found.reasons) == (Advice.STOP, (reason,))
+        diagnostics["modalities"]["image"]["variance_kept"] = 0.3
+        found = Report.of(diagnostics, manifest).recommendation
+        both = "70% of the variance of image and 60% of that of text"
+        assert found.reasons == (f"The removal takes {both}: compare with a lower rank or strength.",)
 
     def test_drift_is_not_shipped(self, folder: Path) -> None:
         diagnostics, manifest = documents(folder / "apply")
@@ -285,6 +309,10 @@ class TestVerdict:
         assert Report.of(diagnostics, manifest).recommendation.advice == Advice.SHIP
         diagnostics["modalities"]["text"]["drift"] = {**calm, "variance_ratio": 0.4}
         assert Report.of(diagnostics, manifest).recommendation.advice == Advice.STOP
+        diagnostics["modalities"]["text"]["drift"] = {**calm, "variance_ratio": 1e-9, "cleaned": True}
+        found = Report.of(diagnostics, manifest).recommendation
+        reason = "The rows of text look already cleaned by this projector."
+        assert (found.advice, found.reasons) == (Advice.LOOK, (reason,))
 
 
 class TestAnyDocument:
