@@ -167,9 +167,7 @@ Gates = Annotated[
 Checked = Annotated[
     Path,
     typer.Argument(
-        parser=place,
-        metavar="DIR",
-        help="An output directory, or its diagnostics.json; not needed where --config has it as out.",
+        parser=place, metavar="DIR", help="An output directory, or its diagnostics.json; else out of --config."
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read headers and ids, say what would be done, write nothing.")]
@@ -193,9 +191,7 @@ ItemIds = Annotated[
 ]
 TmpDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for scratch files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress and no log: only the result, warnings and errors.")
-]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result, warnings and errors.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say each step, and the value of each option and where it comes from.")
 ]
