@@ -161,7 +161,9 @@ def canonical_ids(ids: pa.Array | pa.ChunkedArray, *, where: object) -> pa.Array
         return ids.cast(pa.uint64() if pa.types.is_unsigned_integer(ids.type) else pa.int64())
     if id_kind_of(ids.type) == "string":
         try:
-            return ids.cast(pa.string())
+            text = ids.cast(pa.string())
+            text.validate(full=True)  # a column of strings can hold any bytes
+            return text
         except pa.ArrowInvalid as error:
             raise DataError("an item id is not valid UTF-8", where=where) from error
     raise DataError(

@@ -391,6 +391,17 @@ def test_damage_in_another_column_is_found_when_it_is_written(tmp_path: Path) ->
     assert f"in: {path}, row group 1" in error_of(lambda: rewritten(source, tmp_path / "out.parquet"))
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_strings_that_are_not_utf8_are_no_ids(tmp_path: Path, kind: pa.DataType) -> None:
+    offsets, data = pa.array(
+        [b"item", b"\xed\xa0\x80"], type=pa.large_binary() if "large" in str(kind) else pa.binary()
+    ).buffers()[1:]
+    ids = pa.Array.from_buffers(kind, 2, [None, offsets, data])
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"item_id": ids, "embedding": [[1.0, 2.0], [3.0, 4.0]]}), path)
+    assert error_of(lambda: list(opened(path).ids())).startswith(f"an item id is not valid UTF-8\n  in: {path}")
+
+
 def test_damage_of_ids_is_found(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", table())
     source = opened(path)
