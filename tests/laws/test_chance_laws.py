@@ -56,7 +56,7 @@ def same(one: Significance, other: Significance, tolerance: float) -> None:
 @pytest.mark.parametrize("buckets", [8, 16, 32])
 def test_signs_are_balanced_and_no_two_draws_are_the_same(buckets: int) -> None:
     signs = balanced_signs(buckets)
-    assert signs.shape == (DRAWS, buckets)
+    assert (signs.shape, signs.dtype) == ((DRAWS, buckets), np.int8)
     assert set(np.unique(signs)) == {-1, 1}
     assert not signs.sum(axis=1).any()
     # The opposite signs have the same singular values, and would be the same draw.
@@ -251,6 +251,30 @@ def test_the_level_is_not_what_is_left_of_the_one_before_it() -> None:
     found = significance(np.array([1e6, 0]), np.eye(60)[:, :2], np.eye(60)[:, :2], np.float32([draw] * DRAWS))
     assert found.significant == 1
     assert found.median == pytest.approx([np.linalg.norm(draw, 2), np.linalg.norm(draw[1:, 1:], 2)], rel=TOLERANCE)
+
+
+def test_the_top_value_is_found_where_the_search_begins_almost_across_it() -> None:
+    # From the vector that the search begins at, all that is seen in its first few steps is the second value.
+    rng, start = np.random.default_rng(1), np.random.default_rng(0).standard_normal(60, np.float32).astype(float)
+    start /= np.linalg.norm(start)
+    across = rng.normal(size=60)
+    across -= start * (start @ across)
+    top = across / np.linalg.norm(across) + 1e-5 * start
+    basis = np.linalg.qr(np.column_stack([top, rng.normal(size=(60, 59))]))[0]
+    draw = (basis * np.r_[1, 0.9, np.linspace(0.3, 0, 58)]) @ basis.T
+    found = significance(np.zeros(1), np.eye(60, 1), np.eye(60, 1), np.float32([draw] * 3))
+    assert found.median == pytest.approx([1], rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(("steps", "low", "high"), [(128, 1 - TOLERANCE / 2, 1 + 1e-5), (6, 0.95, 0.995)])
+def test_values_without_gaps_take_many_steps_and_the_last_allowed_one_counts(
+    steps: int, low: float, high: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clear_cli.chance.MAX_STEPS", steps)
+    rng = np.random.default_rng(0)
+    draw = (orthonormal(300, 300, rng) * np.linspace(1, 0, 300)) @ orthonormal(300, 300, rng)
+    found = significance(np.zeros(1), np.eye(300, 1), np.eye(300, 1), np.float32([draw] * 3))
+    assert low < found.median[0] < high
 
 
 SLIGHTLY = 1 + 0.01 * np.random.default_rng(0).permutation(DRAWS)

@@ -136,9 +136,10 @@ def test_four_items_are_enough_for_the_debiased_cka(items: int) -> None:
     assert shared(a, b).cka_debiased() == pytest.approx(expected, rel=1e-9)
 
 
-def test_two_items_differ_in_one_direction_which_does_not_stand_out_from_chance() -> None:
+@pytest.mark.parametrize("buckets", [[0, 1], [5, 5]])
+def test_two_items_differ_in_one_direction_which_does_not_stand_out_from_chance(buckets: list[int]) -> None:
     a, b = planted(2, (4, 3))
-    one = shared(a, b)
+    one = Shared(a, b, np.array(buckets, np.uint8), FOLDS)
     assert one.shared_norm == pytest.approx(np.linalg.norm(dense_covariance(a, b)))
     figures = one.figures(1)
     assert figures["canonical_correlations"] == pytest.approx([1])
@@ -159,17 +160,15 @@ def test_what_is_the_same_is_explained_and_correlated_wholly_and_no_more() -> No
             assert 0.99 < max(figures["canonical_correlation_top"]["folds"]) <= 1
 
 
-@pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_a_removed_direction_is_gone_though_rounding_leaves_some_of_it(offset: float) -> None:
-    a, b = planted(300, (6, 5))
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_a_removed_direction_is_gone_though_rounding_leaves_some_of_it(offset: float, dtype: Any) -> None:
+    a, b = planted(300, (6, 7))
     a[:, 2] = 0
-    turn = orthonormal(6, 6, np.random.default_rng(0))
-    gone = (a @ turn.T + offset).astype(np.float32)
+    gone = (a @ orthonormal(6, 6, np.random.default_rng(0)).T + offset).astype(dtype)
     assert np.linalg.eigvalsh(dense_covariance(gone, gone))[0] > 0
     for rows in ((gone, b), (b, gone)):
-        one = shared(*rows)
-        assert len(one.canonical_correlations()) == 5
-        assert max(one.linear_r2()) == pytest.approx(max(shared(a, b).linear_r2()), abs=1e-2)
+        assert len(shared(*rows).canonical_correlations()) == 5
 
 
 def test_nothing_can_be_said_about_too_little() -> None:
