@@ -287,14 +287,18 @@ SLIGHTLY = 1 + 0.01 * np.random.default_rng(0).permutation(DRAWS)
         (0.8 ** np.arange(12), [0, 4, 7, 8]),
         (np.r_[np.full(7, 1.4), np.full(5, 1.0)], [0, 7, 8]),
         (np.r_[np.full(7, 1.6), np.full(5, 1.0)], [0, 4, 7, 8]),
+        # Two deep, the one before is between two that are known; of all, there is nothing further down to look at.
+        (np.r_[np.full(2, 1.4), np.full(10, 1.0)], [0, 2]),
+        (np.r_[np.full(11, 1.4), 1.0], [0, 11]),
     ],
 )
 def test_levels_are_worked_out_at_both_ends_and_in_the_middle_where_they_fall_steeply(
     levels: Floats, depths: list[int]
 ) -> None:
     draws = (SLIGHTLY[:, None, None] * np.diag(levels)).astype(np.float32)
-    found = significance(np.r_[np.full(8, 1e6), np.zeros(4)], np.eye(12), np.eye(12), -draws)
-    assert found.significant == 8
+    significant = depths[-1] if depths[-1] < 11 else 12
+    found = significance(np.r_[np.full(significant, 1e6), np.zeros(12 - significant)], np.eye(12), np.eye(12), -draws)
+    assert found.significant == significant
     expected = np.interp(np.arange(12), depths, levels[depths])
     np.testing.assert_allclose(found.median, 1.15 * expected, rtol=TOLERANCE)
     np.testing.assert_allclose(found.high, 1.294 * expected, rtol=TOLERANCE)
@@ -461,8 +465,8 @@ def test_draws_are_shared_out_where_they_are_large(large: int, used: bool, monke
         calls.append(function)
         return map(function, items)
 
-    significance(np.zeros(6), np.eye(8, 6), np.eye(6), np.ones((DRAWS, 8, 6), np.float32), parallel=parallel)
-    assert len(calls) == used
+    significance(np.zeros(3), np.eye(8, 3), np.eye(6, 3), np.ones((DRAWS, 8, 6), np.float32), parallel=parallel)
+    assert len(calls) == int(used)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3])
