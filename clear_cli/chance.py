@@ -107,7 +107,7 @@ def significance(
         beyond = spectrum > (1 + TOLERANCE) * _high(tops(depth))
         depth = max(int(np.count_nonzero(beyond)), depth)
     if depth:
-        if not found.keys() & {depth - 2, depth - 1}:
+        if depth - 2 not in found:
             tops(depth - 1)
         if _high(found[0]) > STEEP * _high(found[max(found)]):
             tops(depth // 2)

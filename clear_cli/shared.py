@@ -129,10 +129,8 @@ class Shared:
     def _whitened(self) -> tuple[Float64, Float64, Float64]:
         """U, canonical correlations, V of W_a^T C W_b."""
         w_a, w_b = (one.whitener for one in self._whitenings)
-        if not w_a.size or not w_b.size:
-            return np.empty((w_a.shape[1], 0)), np.empty(0), np.empty((w_b.shape[1], 0))
         u, correlations, v = svd(w_a.T @ self.c @ w_b)
-        return u, np.clip(correlations, 0.0, 1.0), v
+        return u, np.minimum(correlations, 1.0), v
 
     def _learned(self, fold: int, rank: int, signs: Signs | None = None) -> Figures:
         """Learned on the other folds, measured on this one; of the draw of chance with these signs, where given."""
@@ -252,8 +250,7 @@ def _rounding(x: Floats, largest: float) -> float:
 
     Directions below it hold no information to correlate; a removed direction is such a one.
     """
-    working = x.astype(np.result_type(x, np.float32), copy=False)
-    square = float(np.einsum("ij,ij->j", working, working, dtype=np.float64).max(initial=0.0)) / max(len(x), 1)
+    square = float(np.einsum("ij,ij->j", x, x, dtype=np.float64).max(initial=0.0)) / max(len(x), 1)
     return ROUNDINGS * float(np.finfo(x.dtype).eps) ** 2 * max(ratio(square, largest) or 0.0, 1.0)
 
 

@@ -113,6 +113,24 @@ def relative_error(x: Floats, reference: Floats) -> float:
     return float(np.linalg.norm(x - reference)) / size if size else float(np.linalg.norm(x))
 
 
+def others_mean(x: Floats, inside: Floats) -> Floats:
+    """The mean of the items that are not in a bucket; for a bucket of more than half, as far beyond that of all."""
+    outside = np.mean(x[~inside], axis=0) if not inside.all() else x.mean(axis=0)
+    if 2 * inside.sum() <= len(x):
+        return outside
+    return 2 * x.mean(axis=0) - x[inside].mean(axis=0)
+
+
+def dense_signed_sums(a: Floats, b: Floats, buckets: Floats, signs: Floats) -> Floats:
+    """(S, d_a, d_b) sums of products of rows, with signs (S, B): each bucket about the mean of all others."""
+    sums = np.zeros((len(signs), a.shape[1], b.shape[1]))
+    for bucket in np.unique(buckets):
+        inside = buckets == bucket
+        products = (a[inside] - others_mean(a, inside)).T @ (b[inside] - others_mean(b, inside))
+        sums += signs[:, bucket, None, None] * products
+    return sums
+
+
 def shared(a: Floats, b: Floats) -> Shared:
     """What two modalities share, with their rows dealt out to the buckets in turn."""
     return Shared(a, b, (np.arange(len(a)) % BUCKETS).astype(np.uint8), FOLDS)

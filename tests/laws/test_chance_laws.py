@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clear_cli.chance import DRAWS, STEEP, TOLERANCE, Significance, balanced_signs, draws_of, significance
+from clear_cli.chance import DRAWS, STEEP, TOLERANCE, Significance, balanced_signs, draws_of, signed_sums, significance
 from clear_cli.health import pair_hashes, row_hashes
 from clear_cli.moments import CrossMoments
-from tests.laws.planted import Floats, accumulated, orthonormal, random_hashes
+from tests.laws.planted import Floats, accumulated, dense_signed_sums, orthonormal, random_hashes
 
 seeds = st.integers(0, 2**32 - 1)
 DIMS = (20, 12)
@@ -56,11 +56,12 @@ def same(one: Significance, other: Significance, tolerance: float) -> None:
 @pytest.mark.parametrize("buckets", [8, 16, 32])
 def test_signs_are_balanced_and_no_two_draws_are_the_same(buckets: int) -> None:
     signs = balanced_signs(buckets)
-    assert signs.shape == (DRAWS, buckets)
+    assert (signs.shape, signs.dtype) == ((DRAWS, buckets), np.int8)
     assert set(np.unique(signs)) == {-1, 1}
     assert not signs.sum(axis=1).any()
     # The opposite signs have the same singular values, and would be the same draw.
     assert len({tuple(one * one[0]) for one in signs.tolist() for one in [np.array(one)]}) == DRAWS
+    np.testing.assert_array_equal(balanced_signs(buckets), signs)
 
 
 def test_with_all_buckets_any_two_draws_differ_in_half_of_them() -> None:
@@ -71,39 +72,43 @@ def test_with_all_buckets_any_two_draws_differ_in_half_of_them() -> None:
 # Draws
 
 
-def others_mean(x: Floats, inside: Floats) -> Floats:
-    """The mean of the items that are not in a bucket; for a bucket of more than half, as far beyond that of all."""
-    outside = np.mean(x[~inside], axis=0) if not inside.all() else x.mean(axis=0)
-    if 2 * inside.sum() <= len(x):
-        return outside
-    return 2 * x.mean(axis=0) - x[inside].mean(axis=0)
-
-
 @given(
     seed=seeds,
     rows=st.integers(2, 300),
     offset=st.sampled_from([0.0, 3.0, -100.0]),
     hubs=st.sampled_from([0, 1, 5]),
     copies=st.sampled_from([1, 4]),
+    loud=st.sampled_from([1.0, 1e4]),
 )
 def test_draws_are_signed_sums_of_buckets_about_the_mean_of_the_others(
-    seed: int, rows: int, offset: float, hubs: int, copies: int
+    seed: int, rows: int, offset: float, hubs: int, copies: int, loud: float
 ) -> None:
     a, b = independent(rows, DIMS, seed)
     a[:hubs], b[:hubs] = 50 * a[:hubs], 50 * b[:hubs]
     a, b, hashes = (np.tile(x, (copies, 1)) for x in (a + offset, b + offset, random_hashes(rows, seed)[:, None]))
+    a *= loud
     buckets = (hashes[:, 0] >> np.uint64(59)).astype(int)
     draws, unit = draws_of(accumulated(a, b, hashes[:, 0], batch=70))
-    expected = np.zeros((DRAWS, *DIMS))
-    for bucket in np.unique(buckets):
-        inside = buckets == bucket
-        products = (a[inside] - others_mean(a, inside)).T @ (b[inside] - others_mean(b, inside))
-        expected += balanced_signs(32)[:, bucket, None, None] * products / (len(a) - 1)
+    expected = dense_signed_sums(a, b, buckets, balanced_signs(32)) / (len(a) - 1)
     assert draws.dtype == np.float32
     assert np.abs(draws).max() <= 1
     centred = a - a.mean(axis=0), b - b.mean(axis=0)
     size = np.sqrt(np.sum(centred[0] ** 2) * np.sum(centred[1] ** 2)) / (len(a) - 1)
     np.testing.assert_allclose(unit * draws.astype(float), expected, rtol=0, atol=4e-6 * size)
+
+
+@pytest.mark.parametrize("count", [[1], [5], [1, 1], [7, 1], [0, 3, 8], [3, 9, 0, 2, 2]], ids=str)
+@pytest.mark.parametrize("origin", [0.0, 100.0])
+def test_signed_sums_know_nothing_of_the_origin(count: list[int], origin: float) -> None:
+    buckets = np.repeat(np.arange(len(count)), count)
+    a, b = (x + 1 for x in independent(len(buckets), (3, 2), 0))
+    signs = np.random.default_rng(0).normal(size=(4, len(count)))
+    inside = [buckets == bucket for bucket in range(len(count))]
+    products = np.stack([(a[one] - origin).T @ (b[one] + origin) for one in inside])
+    sums = tuple(np.stack([x[one].sum(axis=0) for one in inside]) for x in (a - origin, b + origin))
+    found = signed_sums(products, np.array(count), (sums[0], sums[1]), signs, np.dtype(np.float64))
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, dense_signed_sums(a, b, buckets, signs), rtol=0, atol=1e-10 * (1 + origin))
 
 
 def test_draws_of_wide_modalities_are_put_together_from_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +180,7 @@ def test_a_few_depths_answer_the_same_as_all_of_them_one_by_one(spectrum: str, r
     loud=st.sampled_from([1.0, 30.0, 1000.0]),
     unit=st.sampled_from([1.0, 1e-20]),
 )
-def test_levels_are_those_of_the_dense_draws(
+def test_levels_are_those_of_the_dense_signed_sums(
     seed: int, depth: int, dims: tuple[int, int], loud: float, unit: float
 ) -> None:
     depth = min(depth, min(dims) - 1)
@@ -197,7 +202,7 @@ def test_levels_are_those_of_the_dense_draws(
 
 
 @given(seed=seeds, spread=st.sampled_from([1e-6, 1e-3, 0.1, 1.0]), count=st.sampled_from([2, 5, 60]))
-def test_levels_of_draws_whose_top_values_are_near_one_another_are_those_of_the_dense_draws(
+def test_levels_of_draws_whose_top_values_are_near_one_another_are_those_of_the_dense_signed_sums(
     seed: int, spread: float, count: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -215,7 +220,7 @@ def test_levels_of_draws_whose_top_values_are_near_one_another_are_those_of_the_
     depth=st.integers(0, 12),
     kind=st.sampled_from(["full", "dead columns", "dead sides", "one direction", "unequal columns"]),
 )
-def test_levels_of_draws_that_lack_directions_are_those_of_the_dense_draws(
+def test_levels_of_draws_that_lack_directions_are_those_of_the_dense_signed_sums(
     seed: int, dims: tuple[int, int], depth: int, kind: str
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -248,8 +253,94 @@ def test_the_level_is_not_what_is_left_of_the_one_before_it() -> None:
     assert found.median == pytest.approx([np.linalg.norm(draw, 2), np.linalg.norm(draw[1:, 1:], 2)], rel=TOLERANCE)
 
 
+def test_the_top_value_is_found_where_the_search_begins_almost_across_it() -> None:
+    # From the vector that the search begins at, all that is seen in its first few steps is the second value.
+    rng, start = np.random.default_rng(1), np.random.default_rng(0).standard_normal(60, np.float32).astype(float)
+    start /= np.linalg.norm(start)
+    across = rng.normal(size=60)
+    across -= start * (start @ across)
+    top = across / np.linalg.norm(across) + 1e-5 * start
+    basis = np.linalg.qr(np.column_stack([top, rng.normal(size=(60, 59))]))[0]
+    draw = (basis * np.r_[1, 0.9, np.linspace(0.3, 0, 58)]) @ basis.T
+    found = significance(np.zeros(1), np.eye(60, 1), np.eye(60, 1), np.float32([draw] * 3))
+    assert found.median == pytest.approx([1], rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(("steps", "low", "high"), [(128, 1 - TOLERANCE / 2, 1 + 1e-5), (6, 0.95, 0.995)])
+def test_values_without_gaps_take_many_steps_and_the_last_allowed_one_counts(
+    steps: int, low: float, high: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clear_cli.chance.MAX_STEPS", steps)
+    rng = np.random.default_rng(0)
+    draw = (orthonormal(300, 300, rng) * np.linspace(1, 0, 300)) @ orthonormal(300, 300, rng)
+    found = significance(np.zeros(1), np.eye(300, 1), np.eye(300, 1), np.float32([draw] * 3))
+    assert low < found.median[0] < high
+
+
+SLIGHTLY = 1 + 0.01 * np.random.default_rng(0).permutation(DRAWS)
+"""What draws are multiplied by that differ in nothing else: the median 1.15, the 95th percentile 1.294."""
+
+
+@pytest.mark.parametrize(
+    ("levels", "depths"),
+    [
+        (0.8 ** np.arange(12), [0, 4, 7, 8]),
+        (np.r_[np.full(7, 1.4), np.full(5, 1.0)], [0, 7, 8]),
+        (np.r_[np.full(7, 1.6), np.full(5, 1.0)], [0, 4, 7, 8]),
+        # Two deep, the one before is between two that are known; of all, there is nothing further down to look at.
+        (np.r_[np.full(2, 1.4), np.full(10, 1.0)], [0, 2]),
+        (np.r_[np.full(11, 1.4), 1.0], [0, 11]),
+    ],
+)
+def test_levels_are_worked_out_at_both_ends_and_in_the_middle_where_they_fall_steeply(
+    levels: Floats, depths: list[int]
+) -> None:
+    draws = (SLIGHTLY[:, None, None] * np.diag(levels)).astype(np.float32)
+    significant = depths[-1] if depths[-1] < 11 else 12
+    found = significance(np.r_[np.full(significant, 1e6), np.zeros(12 - significant)], np.eye(12), np.eye(12), -draws)
+    assert found.significant == significant
+    expected = np.interp(np.arange(12), depths, levels[depths])
+    np.testing.assert_allclose(found.median, 1.15 * expected, rtol=TOLERANCE)
+    np.testing.assert_allclose(found.high, 1.294 * expected, rtol=TOLERANCE)
+
+
+def test_a_depth_that_is_known_is_not_worked_out_again_for_the_one_below() -> None:
+    # Of the third it is not clear before the first two are deflated, and the level there is near enough to that before.
+    levels = np.array([9.0, 8.0, 1.0, 0.9, 0.8, 0.7])
+    sigma = np.array([20.0, 19.0, 3.0, 0.1, 0.1, 0.1])
+    found = significance(sigma, np.eye(6), np.eye(6), np.float32([np.diag(levels)] * DRAWS))
+    assert found.significant == 3
+    np.testing.assert_allclose(found.median, np.interp(np.arange(6), [0, 1, 2, 3], levels[:4]), rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("draw", [-np.ones((6, 4)), -np.eye(6, 4), np.zeros((6, 4))], ids=["all", "some", "none"])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_the_sign_and_size_of_what_is_in_the_draws_does_not_matter(draw: Floats, scale: float) -> None:
+    found = significance(np.zeros(4), np.eye(6, 4), np.eye(4), np.float32([scale * draw] * DRAWS), unit=1 / scale)
+    assert found.high[0] == pytest.approx(np.linalg.norm(draw, 2), rel=TOLERANCE)
+    assert found.significant == 0
+
+
+@pytest.mark.parametrize("truth", [[1.0], [4.0, 2.0, 1.0], [3.0, 3.0, 0.6]], ids=str)
+@pytest.mark.parametrize("scale", [1e-100, 1.0, 1e100])
+def test_the_effective_number_is_that_of_the_values_without_what_chance_adds(truth: list[float], scale: float) -> None:
+    s, beyond = np.array(truth), np.eye(9)
+    # Chance has the top singular value 1 outside the directions, and raises s by a quarter of 1 / s.
+    beyond[: len(s)] = 0
+    found = significance(
+        scale * (s + 0.25 / s), np.eye(9, len(s)), np.eye(9, len(s)), np.float32([beyond] * DRAWS), unit=scale
+    )
+    assert found.significant == len(s)
+    assert found.effective == pytest.approx(np.sum(s**2) ** 2 / np.sum(s**4), rel=2 * TOLERANCE)
+
+
+def test_no_directions_show_nothing() -> None:
+    found = significance(np.empty(0), np.empty((3, 0)), np.empty((2, 0)), np.ones((DRAWS, 3, 2), np.float32))
+    assert (found.significant, found.effective, len(found.high), len(found.median)) == (0, 0.0, 0, 0)
+
+
 @pytest.mark.parametrize("spectrum", ["equal", "fading", "fading slowly", "two groups"])
-def test_levels_between_are_near_those_of_the_dense_draws_where_they_fall_little(spectrum: str) -> None:
+def test_levels_between_are_near_those_of_the_dense_signed_sums_where_they_fall_little(spectrum: str) -> None:
     a, b = sharing(2000, (96, 64), SPECTRA[spectrum], 1.0, 0)
     moments = by_content(a, b)
     u, sigma, vt = np.linalg.svd(moments.cross_covariance(), full_matrices=False)
@@ -353,7 +444,9 @@ class Backwards:
         return [function(one) for one in [*items][::-1]][::-1]
 
 
-def test_the_way_draws_are_shared_out_changes_no_bit() -> None:
+def test_the_way_draws_are_shared_out_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clear_cli.chance.LARGE", 0)
+    monkeypatch.setattr("clear_cli.chance.BLOCK_BYTES", 1 << 17)
     moments = by_content(*sharing(500, (70, 66), SPECTRA["fading"], 0.3, 0))
     alone = found_in(moments)
     with ThreadPoolExecutor(4) as pool:
@@ -361,6 +454,19 @@ def test_the_way_draws_are_shared_out_changes_no_bit() -> None:
             other = found_in(moments, parallel=parallel)
             assert (other.significant, other.effective) == (alone.significant, alone.effective)
             assert other.high.tobytes() + other.median.tobytes() == alone.high.tobytes() + alone.median.tobytes()
+
+
+@pytest.mark.parametrize(("large", "used"), [(48, True), (49, False)])
+def test_draws_are_shared_out_where_they_are_large(large: int, used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clear_cli.chance.LARGE", large)
+    calls = []
+
+    def parallel(function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]:
+        calls.append(function)
+        return map(function, items)
+
+    significance(np.zeros(3), np.eye(8, 3), np.eye(6, 3), np.ones((DRAWS, 8, 6), np.float32), parallel=parallel)
+    assert len(calls) == int(used)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3])

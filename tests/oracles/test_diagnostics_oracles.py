@@ -11,10 +11,11 @@ from sklearn.covariance import OAS
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
+from clear_cli.chance import TOLERANCE, balanced_signs
 from clear_cli.diagnostics import neighbour_overlap
-from clear_cli.shared import BUCKETS, Shared
+from clear_cli.shared import BUCKETS, Figures, Shared
 from clear_cli.workflow.evidence import FOLDS
-from tests.laws.planted import Floats, dense_covariance, fit, planted, shared
+from tests.laws.planted import Floats, dense_covariance, dense_signed_sums, fit, orthonormal, planted, shared
 
 CASES: dict[str, dict[str, Any]] = {
     "float64": {},
@@ -127,6 +128,49 @@ def test_columns_of_noise_at_1e_33_do_not_enter_the_correlations() -> None:
     assert padded.linear_r2() == pytest.approx(plain.linear_r2(), abs=1e-6)
 
 
+@pytest.mark.parametrize("items", [4, 5])
+def test_four_items_are_enough_for_the_debiased_cka(items: int) -> None:
+    a, b = planted(items, (4, 3))
+    k, m = a @ a.T, b @ b.T
+    expected = unbiased_hsic(k, m) / np.sqrt(unbiased_hsic(k, k) * unbiased_hsic(m, m))
+    assert shared(a, b).cka_debiased() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("buckets", [[0, 1], [5, 5]])
+def test_two_items_differ_in_one_direction_which_does_not_stand_out_from_chance(buckets: list[int]) -> None:
+    a, b = planted(2, (4, 3))
+    one = Shared(a, b, np.array(buckets, np.uint8), FOLDS)
+    assert one.shared_norm == pytest.approx(np.linalg.norm(dense_covariance(a, b)))
+    figures = one.figures(1)
+    assert figures["canonical_correlations"] == pytest.approx([1])
+    assert figures["canonical_correlations_significant"] == 0
+
+
+def test_what_is_the_same_is_explained_and_correlated_wholly_and_no_more() -> None:
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        (a,) = planted(300, (6,), seed=seed)
+        for b in (a, a @ rng.normal(size=(6, 6))):
+            one = shared(a, b)
+            wholly = np.r_[one.canonical_correlations(), one.linear_r2(), one.rv() if b is a else 1.0]
+            assert wholly == pytest.approx(1)
+            assert max(one.canonical_correlations().max(), *one.linear_r2()) <= 1
+            figures = one.held_out(3)
+            assert figures is not None
+            assert 0.99 < max(figures["canonical_correlation_top"]["folds"]) <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_a_removed_direction_is_gone_though_rounding_leaves_some_of_it(offset: float, dtype: Any) -> None:
+    a, b = planted(300, (6, 7))
+    a[:, 2] = 0
+    gone = (a @ orthonormal(6, 6, np.random.default_rng(0)).T + offset).astype(dtype)
+    assert np.linalg.eigvalsh(dense_covariance(gone, gone))[0] > 0
+    for rows in ((gone, b), (b, gone)):
+        assert len(shared(*rows).canonical_correlations()) == 5
+
+
 def test_nothing_can_be_said_about_too_little() -> None:
     a, b = planted(3, (4, 3))
     assert shared(a, b).cka_debiased() is None
@@ -136,6 +180,14 @@ def test_nothing_can_be_said_about_too_little() -> None:
     assert len(nothing.canonical_correlations()) == 0
     assert nothing.effective_ranks() == (0.0, 0.0)
     assert nothing.figures(1)["held_out"] is None
+    for rows in (
+        (constant, a[:1] + np.zeros((20, 1))),
+        (constant, planted(20, (4,))[0]),
+        (planted(20, (4,))[0], constant),
+    ):
+        figures = shared(*rows).figures(1)
+        assert (figures["canonical_correlations"], figures["canonical_correlations_chance"]) == ([], [])
+        assert (figures["canonical_correlation_top"], figures["held_out"]) == (None, None)
     assert neighbour_overlap(a[:2], b[:2]) == {"jaccard": None, "chance": None, "k": 0, "items": 2}
 
 
@@ -217,34 +269,113 @@ def test_which_bucket_an_item_is_in_changes_no_figure_of_the_whole() -> None:
 # Held out
 
 
-def learned_without_a_fold(a: Floats, b: Floats, buckets: Floats, fold: int) -> tuple[Floats, float]:
-    """Held-out canonical correlations and R^2 of b given a, from the rows, with the shrinkage of scikit-learn."""
+def learned_without_a_fold(a: Floats, b: Floats, buckets: Floats, fold: int, signs: Floats | None = None) -> Figures:
+    """Correlations and R^2 both ways on a fold, from the rows of it and of the others, with the shrinkage of
+    scikit-learn; of a draw of chance on both, where signs are given.
+    """
     held = buckets * FOLDS // BUCKETS == fold
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    train_a, train_b = a[~held], b[~held]
-    covariances = [OAS(assume_centered=True).fit(x).covariance_ for x in (train_a, train_b)]
-    inverse = [np.linalg.inv(scipy.linalg.sqrtm(one)) for one in covariances]
-    u, _, vt = np.linalg.svd(inverse[0] @ train_a.T @ train_b @ inverse[1])
-    scores = a[held] @ inverse[0] @ u, b[held] @ inverse[1] @ vt.T
-    correlations = [
-        (x @ y) / (np.linalg.norm(x) * np.linalg.norm(y)) for x, y in zip(scores[0].T, scores[1].T, strict=False)
-    ]
-    weights = np.linalg.inv(covariances[0]) @ train_a.T @ train_b / len(train_a)
-    left = np.sum((b[held] - a[held] @ weights) ** 2)
-    return np.array(correlations), 1 - left / np.sum(b[held] ** 2)
+
+    def cross(rows: Floats) -> Floats:
+        if signs is None:
+            return dense_covariance(a[rows], b[rows])
+        return dense_signed_sums(a[rows], b[rows], buckets[rows], signs[None])[0] / (len(a[rows]) - 1)
+
+    s_a, s_b = (dense_covariance(x[held], x[held]) for x in (a, b))
+    shrunk = []
+    for x in (a[~held], b[~held]):
+        shrunk.append(OAS().fit(x).covariance_ * len(x) / (len(x) - 1))
+    half_a, half_b = (np.linalg.inv(scipy.linalg.sqrtm(one)) for one in shrunk)
+    u, _, vt = np.linalg.svd(half_a @ cross(~held) @ half_b, full_matrices=False)
+    w, v = half_a @ u, half_b @ vt.T
+    sizes = np.sqrt(np.diag(w.T @ s_a @ w) * np.diag(v.T @ s_b @ v))
+
+    def explained(weights: Floats, c: Floats, s_x: Floats, s_y: Floats) -> float:
+        return float(2 * np.trace(weights.T @ c) - np.trace(weights.T @ s_x @ weights)) / float(np.trace(s_y))
+
+    forward, backward = (np.linalg.solve(shrunk[0], cross(~held)), np.linalg.solve(shrunk[1], cross(~held).T))
+    return {
+        "correlations": np.diag(w.T @ cross(held) @ v) / sizes,
+        "linear_r2": (explained(forward, cross(held), s_a, s_b), explained(backward, cross(held).T, s_b, s_a)),
+    }
 
 
-def test_held_out_figures_are_those_of_rows_that_were_not_seen() -> None:
-    a, b = planted(2000, (8, 5))
-    buckets = (np.arange(len(a)) % BUCKETS).astype(np.uint8)
-    figures = shared(a, b).held_out(3)
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_held_out_figures_are_those_of_rows_that_were_not_seen(rank: int) -> None:
+    a, b = planted(200, (8, 5), offset=2)
+    buckets = np.random.default_rng(0).integers(0, BUCKETS, len(a)).astype(np.uint8)
+    figures = Shared(a, b, buckets, FOLDS).held_out(rank)
     assert figures is not None
-    found = [learned_without_a_fold(a, b, buckets, fold) for fold in range(FOLDS)]
-    np.testing.assert_allclose(figures["canonical_correlation_top"]["folds"], [one[0][0] for one in found], atol=2e-3)
-    np.testing.assert_allclose(figures["linear_r2"][0]["folds"], [one[1] for one in found], atol=2e-3)
+    seen = [learned_without_a_fold(a, b, buckets, fold) for fold in range(FOLDS)]
+    signs = balanced_signs(BUCKETS)
+    drawn = [learned_without_a_fold(a, b, buckets, fold, signs[fold]) for fold in range(FOLDS)]
+    for key, count in (("canonical_correlation_top", 1), ("canonical_correlation_mean", max(rank, 1))):
+        expected = [one["correlations"][:count].mean() for one in seen]
+        np.testing.assert_allclose(figures[key]["folds"], expected, rtol=1e-9)
+        by_chance = np.mean([one["correlations"][:count].mean() for one in drawn])
+        assert figures[key]["chance"] == pytest.approx(by_chance, rel=1e-9)
+    expected = np.mean([one["correlations"] for one in seen], axis=0)
+    np.testing.assert_allclose(figures["canonical_correlations"], expected, rtol=1e-9)
+    for side in (0, 1):
+        found = figures["linear_r2"][side]
+        np.testing.assert_allclose(found["folds"], [one["linear_r2"][side] for one in seen], rtol=1e-9)
+        assert found["chance"] == pytest.approx(np.mean([one["linear_r2"][side] for one in drawn]), rel=1e-9)
     top = figures["canonical_correlation_top"]
     assert top["low"] < top["value"] < top["high"] <= 1
-    assert abs(top["chance"]) < 0.1 < top["value"]
+    assert abs(top["chance"]) < 0.3 < top["value"]
+
+
+def test_chance_beside_the_correlations_is_that_of_signed_sums_of_whitened_rows() -> None:
+    a, b = planted(60, (8, 5), offset=2)
+    buckets = (np.arange(len(a)) % BUCKETS).astype(np.uint8)
+    figures = shared(a, b).figures(3)
+    half_a, half_b = (np.linalg.inv(scipy.linalg.sqrtm(dense_covariance(x, x))) for x in (a, b))
+    draws = half_a @ dense_signed_sums(a, b, buckets, balanced_signs(BUCKETS)) @ half_b / 59
+    u, _, vt = np.linalg.svd(half_a @ dense_covariance(a, b) @ half_b, full_matrices=False)
+    significant = figures["canonical_correlations_significant"]
+    assert 0 < significant < 5
+    expected = []
+    for depth in (0, significant):
+        left, right = u[:, depth:], vt[depth:]
+        # The complement of U has more columns than U has left.
+        whole = np.eye(8) - u[:, :depth] @ u[:, :depth].T
+        assert left.shape[1] == len(right)
+        expected.append(np.median(np.linalg.norm(whole @ draws @ right.T, 2, axis=(1, 2))))
+    by_chance = figures["canonical_correlations_chance"]
+    assert len(by_chance) == 5
+    assert figures["canonical_correlation_top_chance"] == by_chance[0]
+    assert [by_chance[0], by_chance[significant]] == pytest.approx(expected, rel=2 * TOLERANCE)
+    assert by_chance[0] > (1 + 10 * TOLERANCE) * by_chance[1]
+
+
+@pytest.mark.parametrize(("in_folds", "used"), [((4, 9, 4, 9), 4), ((3, 9, 3, 9), 2), ((3, 3, 3, 9), None)])
+def test_folds_of_fewer_than_four_items_are_left_out(in_folds: tuple[int, ...], used: int | None) -> None:
+    # All items of a fold are in its last bucket.
+    buckets = np.repeat((np.arange(4) + 1) * BUCKETS // FOLDS - 1, in_folds).astype(np.uint8)
+    figures = Shared(*planted(len(buckets), (3, 3)), buckets, FOLDS).held_out(1)
+    assert (figures and len(figures["canonical_correlation_top"]["folds"])) == used
+
+
+def test_of_a_modality_that_is_constant_on_a_fold_nothing_is_explained_there() -> None:
+    a, b = planted(384, (5, 4))
+    # Small whole numbers, each row with its opposite: the mean, and what is constant there, is exactly zero.
+    b = np.round(4 * np.concatenate([b[:192], -b[:192]]))
+    b[np.arange(384) % BUCKETS * FOLDS // BUCKETS == 2] = 0
+    figures = shared(a, b).held_out(1)
+    assert figures is not None
+    assert [len(one["folds"]) for one in figures["linear_r2"]] == [3, 4]
+    assert figures["canonical_correlation_top"]["folds"][2] == 0
+    assert figures["linear_r2"][1]["folds"][2] <= 0
+
+
+def test_what_turns_round_on_a_fold_correlates_with_minus_one_there_and_no_less() -> None:
+    for seed in range(10):
+        (a,) = planted(300, (1,), shared=1, seed=seed)
+        b = np.where(np.arange(300) % BUCKETS * FOLDS // BUCKETS == 0, -1, 1)[:, None] * a
+        figures = shared(a, b / 3).held_out(1)
+        assert figures is not None
+        lowest = min(figures["canonical_correlation_top"]["folds"])
+        assert lowest == pytest.approx(-1)
+        assert lowest >= -1
 
 
 def test_what_the_fit_makes_of_noise_does_not_hold_out() -> None:
