@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
-from clear_cli import glossary
 from clear_cli.errors import UsageError, closest
+from clear_cli.metrics import (
+    COMPUTED_BY,
+    METRICS,
+    SHARES,
+    WITHOUT_REPORT,
+    Document,
+    among,
+    computes,
+    figures_of,
+    places_of,
+)
 
 FLAG = "--gate"
-Document = Mapping[str, Any]
+MOST = 2
+"""Above this, a limit of a share is meant in percent. (Of new items more may be kept than there was.)"""
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -27,54 +37,6 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-
-PAIR_METRICS = {
-    "leftover_heldout": "leftover.held_out.value",
-    "leftover_fit": "leftover.fit_algebraic",
-    "leftover_sample": "leftover.sample_as_written",
-    "leftover_new_items": "leftover.new_items_algebraic",
-    "complete_items": "items",
-    "rv": "sample.rv.after",
-    "cka_debiased": "sample.cka_debiased.after",
-    "canonical_correlation": "sample.canonical_correlation_top.after",
-    "canonical_correlation_heldout": "sample.held_out.after.canonical_correlation_top.value",
-    "significant_correlations": "sample.canonical_correlations_significant.after",
-    "neighbour_overlap": "sample.neighbour_overlap.after",
-}
-MODALITY_METRICS = {
-    "variance_kept": "variance_kept",
-    "variance_kept_sample": "variance_kept_sample",
-    "rank": "rank",
-    "significant_rank": "significant_rank",
-    "rows_missing": "rows_by_status.missing",
-    "rows_placeholder": "rows_by_status.placeholder",
-    "rows_non_finite": "rows_by_status.non_finite",
-    "rows_zeroed": "rows_zeroed",
-    "mean_squared_distortion": "mean_squared_distortion",
-    "drift_mean_shift": "drift.mean_shift",
-    "drift_variance_ratio": "drift.variance_ratio",
-}
-WHOLE_METRICS = {"scale_ratio": "scale_ratio.after"}
-METRICS = (*PAIR_METRICS, *MODALITY_METRICS, *WHOLE_METRICS, "warnings")
-
-_SHARES = glossary.shares()
-SHARES = {one for one, path in PAIR_METRICS.items() if f"pairs[].{path}" in _SHARES}
-SHARES |= {one for one, path in MODALITY_METRICS.items() if f"modalities.*.{path}" in _SHARES}
-"""Those that are at most 1."""
-
-COMPUTED_BY: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("significant_rank", "variance_kept_sample"), ("run", "diagnose", "fit")),
-    **dict.fromkeys(PAIR_METRICS, ("run", "diagnose", "fit")),
-    "complete_items": ("run", "diagnose", "fit", "apply"),
-    **dict.fromkeys(("rows_missing", "rows_placeholder", "rows_non_finite"), ("run", "diagnose", "apply")),
-    **dict.fromkeys(("variance_kept", "mean_squared_distortion", "rows_zeroed", "scale_ratio"), ("run", "apply")),
-    **dict.fromkeys(("leftover_new_items", "drift_mean_shift", "drift_variance_ratio"), ("apply",)),
-}
-"""The commands that compute a figure, where not all of them do."""
-
-_COUNTED = {"rank", "rows_missing", "rows_placeholder", "rows_non_finite", "rows_zeroed", "warnings"}
-WITHOUT_REPORT = {"run": _COUNTED | {"leftover_fit", "complete_items", "significant_rank"}, "apply": _COUNTED}
-"""What is computed with `--no-report`, too."""
 
 _GATE = re.compile(r"\s*(?:(?P<place>[\w.+-]+?)\.)?(?P<metric>\w+)\s*(?P<sign><=|>=|==|<|>)\s*(?P<limit>\S+)\s*")
 
@@ -104,7 +66,7 @@ class Gate:
         """Read `METRIC<=NUMBER`, with `NAME.` or `NAME+NAME.` in front or without.
 
         Raises:
-            UsageError: It is no such condition, there is no such metric, or it is a share and the limit is more than 1.
+            UsageError: It is no such condition, there is no such metric, or it is a share and the limit a percentage.
         """
         found = _GATE.fullmatch(text)
         limit = _number(found["limit"]) if found else None
@@ -115,10 +77,10 @@ class Gate:
         if metric not in METRICS:
             fix = _written(where, place, _nearest(metric), sign + found["limit"])
             raise UsageError(f'no metric "{metric}"', where=where, said=text, metrics=", ".join(METRICS), fix=fix)
-        if metric in SHARES and limit > 1:
+        if metric in SHARES and limit > MOST:
             share = f"{found['limit']}%" if limit <= 100 and not found["limit"].endswith("%") else "100%"
             fix = _written(where, place, metric, sign + share)
-            raise UsageError(f'"{metric}" is at most 1, which is 100%', where=where, said=text, fix=fix)
+            raise UsageError(f'"{metric}" is a share: the whole is 1, or 100%', where=where, said=text, fix=fix)
         return cls(text.strip(), metric, place, sign, limit, where)
 
     @property
@@ -165,13 +127,24 @@ def judge(gates: Sequence[Gate], document: Document) -> list[Verdict]:
     return [verdict for gate in gates for verdict in _judged(gate, document)]
 
 
-def divided(gates: Iterable[Gate], command: str, modalities: Sequence[str]) -> tuple[list[Gate], list[Gate]]:
-    """The gates that count for a command, and those of a file on what it does not compute, for other commands do."""
+def divided(
+    gates: Iterable[Gate], command: str, modalities: Collection[str], known: Collection[str] = ()
+) -> tuple[list[Gate], list[Gate]]:
+    """The gates that count for a command, and those of a file on what it does not compute, for other commands do.
+
+    Args:
+        gates: The gates.
+        command: `run`, `diagnose`, `fit` or `apply`.
+        modalities: Those that it is given.
+        known: Others that there are: a gate that names one of them is for another time, and not a typing error.
+    """
     counting: list[Gate] = []
     for_others: list[Gate] = []
     for gate in gates:
-        computed = _computes(command, gate.metric) and _places(gate.metric, modalities)
-        (counting if computed or not gate.of_file else for_others).append(gate)
+        named = set(gate.place.split("+")) if gate.place else set()
+        elsewhere = named <= {*modalities, *known} and not named <= {*modalities}
+        computed = computes(command, gate.metric) and (named or places_of(gate.metric, modalities))
+        (for_others if gate.of_file and (elsewhere or not computed) else counting).append(gate)
     return counting, for_others
 
 
@@ -190,7 +163,7 @@ def refuse_unknowable(
     Raises:
         UsageError: A gate on a figure that is not computed, or about a modality or a pair that is not there.
     """
-    here = [one for one in METRICS if _computes(command, one)]
+    here = [one for one in METRICS if computes(command, one)]
     known = [one for one in here if report or one in WITHOUT_REPORT[command]]
     known = [one for one in known if tested or one != "significant_rank"]
     for gate in gates:
@@ -210,32 +183,16 @@ def refuse_unknowable(
         )
 
 
-def _computes(command: str, metric: str) -> bool:
-    return command in COMPUTED_BY.get(metric, (command,))
-
-
 def _refuse_nowhere(gate: Gate, modalities: Sequence[str]) -> None:
     """Refuse a gate that is about no modality or no pair of these."""
-    places = _places(gate.metric, modalities)
-    if not places or (gate.place is not None and not _among(places, gate.place)):
+    places = places_of(gate.metric, modalities)
+    if not places or (gate.place is not None and not among(places, gate.place)):
         raise _about_nothing(gate, places)
-
-
-def _places(metric: str, modalities: Iterable[str]) -> list[str]:
-    """The modalities, or the pairs of them, that have a figure; an empty name where it is of the whole."""
-    if metric in PAIR_METRICS:
-        return ["+".join(pair) for pair in combinations(modalities, 2)]
-    return list(modalities) if metric in MODALITY_METRICS else [""]
-
-
-def _among(places: Iterable[str], asked: str) -> list[str]:
-    """The place that is asked for, if it is there: a pair has no order."""
-    return [one for one in places if sorted(one.split("+")) == sorted(asked.split("+"))]
 
 
 def _about_nothing(gate: Gate, places: Sequence[str]) -> UsageError:
     """The error for a gate on a modality or a pair that is not there."""
-    fix = _written(gate.where, closest(gate.place, places), gate.metric, f"{gate.sign}{gate.limit:g}")
+    fix = _written(gate.where, closest(gate.place, places), gate.metric, f"{gate.sign}{gate.limit:.15g}")
     return UsageError(
         f'gate "{gate.text}" is about nothing here',
         where=gate.where,
@@ -259,34 +216,14 @@ def _nearest(word: str) -> str:
 
 
 def _judged(gate: Gate, document: Document) -> Iterator[Verdict]:
-    figures = dict(_figures(gate.metric, document))
+    figures = dict(figures_of(gate.metric, document))
     if gate.place is not None:
-        asked = _among(figures, gate.place)
+        asked = among(figures, gate.place)
         if not asked:
             raise _about_nothing(gate, list(figures))
         figures = {one: figures[one] for one in asked}
     for place, value in figures.items() or [("", None)]:
         yield Verdict(gate, place, value, value is not None and OPERATORS[gate.sign](value, gate.limit))
-
-
-def _figures(metric: str, document: Document) -> Iterator[tuple[str, float | None]]:
-    if metric in PAIR_METRICS:
-        known = {"+".join(one["modalities"]): one for one in document["pairs"]}
-        every = _places(metric, document["modalities"])
-        left_out = [pair for pair in every if not _among(known, pair)]  # too few items in common
-        for pair in (*known, *left_out):
-            yield pair, _at(known.get(pair), PAIR_METRICS[metric])
-    elif metric in MODALITY_METRICS:
-        for name, one in document["modalities"].items():
-            yield name, _at(one, MODALITY_METRICS[metric])
-    else:
-        yield "", len(document["warnings"]) if metric == "warnings" else _at(document, WHOLE_METRICS[metric])
-
-
-def _at(figures: Any, path: str) -> float | None:
-    for key in path.split("."):
-        figures = figures.get(key) if isinstance(figures, Mapping) else None
-    return figures if isinstance(figures, (int, float)) else None
 
 
 def _number(text: str) -> float | None:

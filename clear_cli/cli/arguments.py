@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -94,35 +94,43 @@ def read_machine(means: Means, console: Console) -> Machine:
     return machine
 
 
-def read_gates(texts: Sequence[str]) -> list[Gate]:
-    """Gates from their conditions. Raises a UsageError as `Gate.parse` does."""
-    from clear_cli.gates import FLAG, Gate
-
-    return [Gate.parse(text, text.where if isinstance(text, Condition) else FLAG) for text in texts]
-
-
-def gates_for(command: str, texts: Sequence[str], inputs: Sequence[Input], **how: bool) -> list[Gate]:
+def gates_for(
+    command: str, texts: Sequence[str], inputs: Sequence[Input], known: Collection[str] = (), **how: bool
+) -> list[Gate]:
     """Gates on what a command computes of its inputs. Raises a UsageError as `refuse_unknowable`, with the same."""
     from clear_cli.gates import refuse_unknowable
 
     names = [one.modality for one in inputs]
-    gates = counting_gates(read_gates(texts), command, names)
+    gates = counting_gates(texts, command, names, known)
     refuse_unknowable(gates, command, names, **how)
     return gates
 
 
-def counting_gates(gates: Sequence[Gate], command: str | None, modalities: Sequence[str]) -> list[Gate]:
-    """The gates but for those that a file has for other commands: these are named, even where all is to be quiet.
+def counting_gates(
+    texts: Sequence[str], command: str | None, modalities: Sequence[str], known: Collection[str] = ()
+) -> list[Gate]:
+    """The gates but for those that a file has for other commands or modalities: of these a warning tells.
 
-    Of figures of which nobody knows what computed them, all gates count.
+    Args:
+        texts: The conditions.
+        command: What computes, or has computed, the figures; None where nobody knows, and all gates count.
+        modalities: Those that it is given.
+        known: Others that there are, besides those that the file has tables of.
+
+    Raises:
+        UsageError: As from `Gate.parse`.
     """
-    from clear_cli.gates import divided
+    from clear_cli.gates import FLAG, Gate, divided
 
-    counting, for_others = (list(gates), []) if command is None else divided(gates, command, modalities)
+    gates = [Gate.parse(text, text.where if isinstance(text, Condition) else FLAG) for text in texts]
+    if command is None:
+        return gates
+    of_file = [name for text in texts if isinstance(text, Condition) for name in text.modalities]
+    counting, for_others = divided(gates, command, modalities, [*known, *of_file])
     if for_others:
         named = ", ".join(one.text for one in for_others)
         none = "" if counting else "; no gate is left"
-        print_error(f"note: gates of the file on what {command} does not compute here are left out: {named}{none}")
+        print_error(f"warning: gates of the file on what {command} does not compute here are left out: {named}{none}")
     return counting
 
 

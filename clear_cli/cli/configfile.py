@@ -13,7 +13,7 @@ import os
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,14 +108,15 @@ class Settings:
 
 
 class Condition(str):
-    """A gate as `--gate` would be given it, which knows the key of the file that says so."""
+    """A gate as `--gate` would be given it, which knows the key of the file that says so, and its modalities."""
 
     where: str
+    modalities: Sequence[str]
 
-    def __new__(cls, text: str, where: str) -> Condition:
-        """From the text, and the file and its key."""
+    def __new__(cls, text: str, where: str, modalities: Sequence[str]) -> Condition:
+        """From the text, the file and its key, and the modalities that the file has tables of."""
         one = super().__new__(cls, text)
-        one.where = where
+        one.where, one.modalities = where, modalities
         return one
 
 
@@ -161,8 +162,9 @@ def read_settings(path: Path) -> Settings:
             for name, table in value.items():
                 _add_modality(settings, path, name, table)
         elif key == "gates":
-            for gate in _conditions(value, "", path):
-                settings.add("gate", gate, gate.where, many=True)
+            for where, text in _conditions(value, "", path):
+                gate = Condition(text, where, list(document.get("modalities", ())))
+                settings.add("gate", gate, where, many=True)
         else:
             one = KEYS[key]
             found = _checked(path, key, one, value)
@@ -222,8 +224,8 @@ def _add_modality(settings: Settings, path: Path, name: str, table: Any) -> None
         settings.add(option, f"{name}={_text(found)}", f"{place}.{key}", many=True)
 
 
-def _conditions(table: Mapping[str, Any], prefix: str, path: Path) -> Iterator[Condition]:
-    """What `--gate` would be given; a place may be a table, as in `image.variance_kept`."""
+def _conditions(table: Mapping[str, Any], prefix: str, path: Path) -> Iterator[tuple[str, str]]:
+    """Where each gate is and what `--gate` would be given; a place may be a table, as in `image.variance_kept`."""
     for name, value in table.items():
         where = f"{path}, key gates.{prefix}{name}"
         if isinstance(value, dict):
@@ -232,7 +234,7 @@ def _conditions(table: Mapping[str, Any], prefix: str, path: Path) -> Iterator[C
         for one in value if isinstance(value, list) else [value]:
             if not isinstance(one, str) or not re.match(r"\s*[<>=]", one):
                 raise UsageError("a gate is a sign and a number, as a string", where=where, fix=f'{name} = "<=0.1"')
-            yield Condition(f"{prefix}{name}{one}", where)
+            yield where, f"{prefix}{name}{one}"
 
 
 def _known(key: str, known: Any, where: str) -> None:

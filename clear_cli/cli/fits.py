@@ -19,6 +19,7 @@ from clear_cli.cli.arguments import (
     refuse_failed,
 )
 from clear_cli.cli.command import Command, grouped
+from clear_cli.cli.configfile import Condition
 from clear_cli.cli.console import Console
 from clear_cli.cli.program import app
 from clear_cli.cli.texts import merged_text, plan_text, published_text
@@ -137,11 +138,12 @@ def apply(
 ) -> None:
     """Project new items with a projector that was fitted before."""
     console, inputs = read_console(talk), read_inputs(sources, name=name)
-    gates = gates_for("apply", gate, inputs, report=report)
     given: dict[str, Any] = read_changes([one.modality for one in inputs], rank, strength)
     given |= {"on_invalid": sources.on_invalid, "report": report, "item_ids": item_ids, "overwrite": overwrite}
     from clear_cli.workflow import applying
 
+    known = applying.fitted(projector) if any(isinstance(one, Condition) for one in gate) else ()
+    gates = gates_for("apply", gate, inputs, known, report=report)
     given |= {"resume": resume, "machine": read_machine(means, console)}
     _show(applying.apply(projector, inputs, out, **given), console, gates)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from clear_cli.cli import options as opt
-from clear_cli.cli.arguments import counting_gates, read_console, read_gates, refuse_failed
+from clear_cli.cli.arguments import counting_gates, read_console, refuse_failed
 from clear_cli.cli.command import Command, Look, described, grouped
 from clear_cli.cli.configfile import example_of
 from clear_cli.cli.console import Console
@@ -27,11 +27,11 @@ def check(path: opt.Checked, talk: opt.Talk, gate: opt.Gates = opt.NONE) -> None
     from clear_cli.workflow.document import SCHEMA_VERSION
     from clear_cli.workflow.published import read_output
 
-    gates, nothing = read_gates(gate), UsageError("nothing to check", fix="--gate 'leftover_heldout<=0.1'")
-    if not gates:
+    nothing = UsageError("nothing to check", fix="--gate 'leftover_heldout<=0.1'")
+    if not gate:
         raise nothing
     output = read_output(path)
-    gates = counting_gates(gates, output.manifest.get("command"), list(output.diagnostics["modalities"]))
+    gates = counting_gates(gate, output.manifest.get("command"), list(output.diagnostics["modalities"]))
     if not gates:
         raise nothing
     verdicts = judge(gates, output.diagnostics)

@@ -43,7 +43,7 @@ def apply(
     """Write modalities again through fitted projectors; they need not share items. Errors as in `run`."""
     options = ApplyOptions(on_invalid, report, item_ids)
     changes: dict[str, Any] = {"rank": rank or PerModality(None), "strength": strength or PerModality(None)}
-    file = projector / PROJECTOR if projector.is_dir() else projector
+    file = _file_of(projector)
     artifact = read_artifact(file)
     projectors = {one.modality: limited(artifact, one.modality, **changes) for one in inputs}
     job = Job("apply", inputs, out, overwrite, machine or Machine(), others=[file], resume=resume)
@@ -65,6 +65,15 @@ def apply(
         "projector": fingerprint(file)["xxh3_128"],
     }
     return job.publish(parameters, vars(options) | changes, work)
+
+
+def fitted(projector: Path) -> list[str]:
+    """The modalities that there are projectors of. Errors as in `read_artifact`."""
+    return list(read_artifact(_file_of(projector)).projectors)
+
+
+def _file_of(projector: Path) -> Path:
+    return projector / PROJECTOR if projector.is_dir() else projector
 
 
 def limited(

@@ -154,10 +154,11 @@ class TestGates:
             "apply": ["leftover_heldout<=1"],
         }
         for name, left_out in others.items():
-            note = f"note: gates of the file on what {name} does not compute here are left out: {', '.join(left_out)}\n"
+            what = f"on what {name} does not compute here are left out: {', '.join(left_out)}"
+            note = f"warning: gates of the file {what}\n"
             given = [name, "run"] if name == "apply" else [name]
             code, out, err = call(*given, "--config", file, "--out", name, "--json", "-q")
-            assert (code, err.startswith(note), err.count("note: ")) == (0, True, 1)
+            assert (code, err.startswith(note), err.count("warning: gates")) == (0, True, 1)
             judged = json.loads(out)["gates"]
             assert len({one["gate"]["text"] for one in judged} | {*left_out}) == 3
             code, out, err = call("check", name, "--config", file, "--json")
@@ -175,13 +176,20 @@ class TestGates:
         for arguments in (["apply", "fit", *alone, "--out", "out"], ["check", "out", "--config", file]):
             code, _, err = call(*arguments)
             assert (code, note in err) == (0, True)
+        # Without tables of modalities, what there is is known from the projector.
+        bare = configured('[gates]\nimage.rank = ">=0"\ntext.rank = ">=0"\n')
+        arguments = ["apply", "fit", "--config", bare, "-m", "text=in/text.h5", "--out", "bare"]
+        code, _, err = call(*arguments)
+        assert (code, "compute here are left out: image.rank>=0\n" in err) == (0, True)
+        code, _, err = call(*arguments[:3], configured('[gates]\nimgae.rank = ">=0"\n'), *arguments[4:])
+        assert (code, 'gate "imgae.rank>=0" is about nothing here' in err) == (2, True)
         code, _, err = call("apply", "fit", *alone, "--out", "out", "--gate", "complete_items>=1")
         assert (code, 'gate "complete_items>=1" is about nothing here' in err) == (2, True)
 
     def test_a_file_may_have_none_for_a_command(self, call: Run) -> None:
         file = configured(INPUTS + '[gates]\ndrift_mean_shift = "<=9"\n')
         left_out = "drift_mean_shift<=9; no gate is left"
-        note = f"note: gates of the file on what run does not compute here are left out: {left_out}\n"
+        note = f"warning: gates of the file on what run does not compute here are left out: {left_out}\n"
         code, _, err = call("run", "--config", file, "--out", "out", "-q")
         assert (code, err.startswith(note)) == (0, True)
         code, _, err = call("check", "out", "--config", file)
@@ -237,7 +245,7 @@ class TestErrors:
             ),
             (
                 INPUTS + "[gates]\nimage.variance_kept = '>=80'\n",
-                '"variance_kept" is at most 1, which is 100%\n  in: clear.toml, key gates.image.variance_kept\n'
+                '"variance_kept" is a share: the whole is 1, or 100%\n  in: clear.toml, key gates.image.variance_kept\n'
                 '  fix: image.variance_kept = ">=80%"\n',
             ),
             (

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from clear_cli.errors import UsageError
-from clear_cli.gates import METRICS, Gate, judge, refuse_unknowable
+from clear_cli.gates import Gate, judge, refuse_unknowable
+from clear_cli.metrics import METRICS
 from tests.conftest import Catalogue, Run, planted, read_parquet, write_npy, write_parquet
 
 
@@ -243,7 +244,7 @@ def test_gates_are_judged_after_the_output_is_there(call: Run, inputs: list[str]
         ("run", ["--no-report"], "rv<=1", '"rv" is not computed with --no-report'),
         ("run", ["--no-report", "--rank", "1"], "significant_rank>0", '"significant_rank" is not computed with'),
         ("run", [], "text+imag.rv<=50%", 'gate "text+imag.rv<=50%" is about nothing here'),
-        ("run", [], "leftover_fit<=5", '"leftover_fit" is at most 1, which is 100%'),
+        ("run", [], "leftover_fit<=5", '"leftover_fit" is a share: the whole is 1, or 100%'),
         ("diagnose", [], "variance_kept>=0.5", '"variance_kept" is not computed by diagnose'),
         ("diagnose", [], "tex.rank>=1", 'gate "tex.rank>=1" is about nothing here'),
         ("apply", ["nowhere"], "leftover_heldout<=1", '"leftover_heldout" is not computed by apply'),

@@ -8,7 +8,8 @@ import pytest
 
 from clear_cli import glossary
 from clear_cli.errors import UsageError
-from clear_cli.gates import METRICS, MODALITY_METRICS, PAIR_METRICS, SHARES, Gate, divided, judge, refuse_unknowable
+from clear_cli.gates import Gate, divided, judge, refuse_unknowable
+from clear_cli.metrics import METRICS, MODALITY_METRICS, PAIR_METRICS, SHARES
 
 
 def pair(a: str, b: str, leftover: float | None) -> dict[str, Any]:
@@ -142,13 +143,14 @@ def test_a_part_of_a_name_stands_for_the_first_that_has_it(word: str, meant: str
 
 @pytest.mark.parametrize(
     ("condition", "meant"),
-    [(">=80", ">=80%"), ("<1.5", "<1.5%"), (">100.0", ">100.0%"), (">=200%", ">=100%"), ("<800", "<100%")],
+    [(">=80", ">=80%"), ("<2.01", "<2.01%"), (">100.0", ">100.0%"), (">=201%", ">=100%"), ("<800", "<100%")],
 )
-def test_a_share_is_at_most_one(condition: str, meant: str) -> None:
+def test_a_share_is_no_percentage(condition: str, meant: str) -> None:
     with pytest.raises(UsageError) as error:
         Gate.parse(f"image.variance_kept{condition}")
     assert str(error.value) == (
-        f"\"variance_kept\" is at most 1, which is 100%\n  in: --gate\n  fix: --gate 'image.variance_kept{meant}'"
+        '"variance_kept" is a share: the whole is 1, or 100%\n'
+        f"  in: --gate\n  fix: --gate 'image.variance_kept{meant}'"
     )
 
 
@@ -160,7 +162,8 @@ def test_what_is_a_share() -> None:
         "scale_ratio", "warnings",
     }  # fmt: skip
     assert [Gate.parse(f"{one}<=80").limit for one in sorted(others)] == [80.0] * len(others)
-    assert [Gate.parse(f"{one}<=100%").limit for one in sorted(SHARES)] == [1.0] * len(SHARES)
+    # Of new items more may be kept, or left over, than there was.
+    assert [Gate.parse(f"{one}<=2").limit for one in sorted(SHARES)] == [2.0] * len(SHARES)
 
 
 def test_what_a_file_says_for_other_commands_does_not_count() -> None:
@@ -173,6 +176,33 @@ def test_what_a_file_says_for_other_commands_does_not_count() -> None:
     pairs = [Gate.parse("complete_items>9", "clear.toml, key gates.x"), Gate.parse("complete_items>9")]
     assert divided(pairs, "apply", two) == (pairs, [])
     assert divided(pairs, "apply", ["text"]) == ([pairs[1]], [pairs[0]])
+
+
+@pytest.mark.parametrize("metric", ["scale_ratio", "rv"])
+def test_what_takes_two_modalities_is_not_of_one(metric: str) -> None:
+    of_flag, of_file = Gate.parse(f"{metric}<=1"), Gate.parse(f"{metric}<=1", "clear.toml, key gates.x")
+    assert divided([of_file], "run", ["text"]) == ([], [of_file])
+    with pytest.raises(UsageError, match="one modality, and no pair"):
+        refuse_unknowable([of_flag], "run", ["text"])
+
+
+def test_what_a_file_says_of_other_modalities_does_not_count() -> None:
+    def of_file(*texts: str) -> list[Gate]:
+        return [Gate.parse(one, "clear.toml, key gates.x") for one in texts]
+
+    here, there = of_file("image.rank<=8", "text+image.complete_items>9"), of_file("audio.rank<1", "audio+text.rv<1")
+    assert divided(here + there, "run", ["image", "text"], ["audio", "image"]) == (here, there)
+    # A name that nobody knows is a typing error.
+    wrong = of_file("audoi.rank<1", "image+audoi.rv<1", "audio+audoi.rv<1")
+    assert divided(wrong, "run", ["image", "text"], ["audio", "image"]) == (wrong, [])
+    assert divided(wrong[1:], "run", ["image"], ["audio"]) == (wrong[1:], [])
+    flag = [Gate.parse("audio.rank<1")]
+    assert divided(flag, "run", ["image", "text"], ["audio"]) == (flag, [])
+
+
+def test_a_limit_is_suggested_as_it_was_given() -> None:
+    with pytest.raises(UsageError, match=r"image\.rank<0\.12345678'"):
+        passed("imag.rank<0.12345678")
 
 
 def test_every_metric_is_a_figure_of_the_document() -> None:

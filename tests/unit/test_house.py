@@ -28,6 +28,7 @@ FLOORS = [
         "curve",
         "drift",
         "gates",
+        "metrics",
         "pooling",
     },
     {
