@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Figures = dict[str, Any]
 
 CLEANED_SHARE = 1e-3
-"""Cleaned rows have less than this of the share of variance that the fit has inside the directions, and"""
+"""Cleaned rows have less than this of the variance inside the directions, and of its share, that the fit has, and"""
 CLEANED_SHIFT = 0.05
 """a mean that is at most so many standard deviations from where the projector puts it: more than rounding leaves."""
 
@@ -72,20 +72,28 @@ class Drift:
         inside = float(np.maximum(self._squares - self._sums**2 / n, 0.0).sum()) / (n - 1)
         total = max(self._total_square - float(self._total_sum @ self._total_sum) / n, 0.0) / (n - 1)
         shares = ratio(float(known.sum()), self._projector.total_variance), ratio(inside, total)
+        variance_ratio = inside / float(known.sum())
         return {
             "rows": n,
             "mean_shift": float(np.linalg.norm(self._sums / n) / np.sqrt(known.sum())),
-            "variance_ratio": inside / float(known.sum()),
+            "variance_ratio": variance_ratio,
             "share_inside": {"fit": shares[0], "new": shares[1]},
-            "cleaned": self._cleaned(*shares, float(np.sqrt(known.sum()))),
+            "cleaned": self._emptied(*shares, variance_ratio) and self._in_place(float(np.sqrt(known.sum()))),
         }
 
-    def _cleaned(self, fitted: float | None, new: float | None, deviation: float) -> bool:
-        """Whether these are rows that the projector has cleaned, by the shares inside and the deviation of the fit."""
+    def _emptied(self, fitted: float | None, new: float | None, variance_ratio: float) -> bool:
+        """Whether nothing varies inside, by the shares inside and by the variance there, new over fitted."""
         one = self._projector
         # What an oblique projection empties lies elsewhere than along the directions.
-        if one.weights.size or not fitted or new is None or new > CLEANED_SHARE * fitted:
+        if one.weights.size or not fitted or new is None:
             return False
+        # One loud row outside makes any share small, and smaller units any variance: it takes both. A scale that makes
+        # rows louder allows for no more, for rows that were never projected do not have it.
+        return new <= CLEANED_SHARE * fitted and variance_ratio <= CLEANED_SHARE * min(one.scale, 1.0) ** 2
+
+    def _in_place(self, deviation: float) -> bool:
+        """Whether the mean inside is where the projector puts it, by the standard deviation of the fit."""
+        one = self._projector
         mean = one.mean @ one.directions[:, : one.rank]
         left = one.scale * mean if one.keep_mean else 0.0
         return norm(self._sums / self.rows + mean - left) <= CLEANED_SHIFT * deviation * one.scale

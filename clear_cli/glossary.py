@@ -119,8 +119,8 @@ MODALITY = (
     Term("drift.share_inside.new (share)", "the same of the new items"),
     Term(
         "drift.cleaned",
-        "the rows look like output of this projector at full strength (orthogonal): their share along U is below a "
-        "thousandth of that at the fit, and their mean along U is where it is put",
+        "the rows look like output of this projector at full strength (orthogonal): their variance along U, also as a "
+        "share of all, is below a thousandth of that at the fit, and their mean along U is where it is put",
     ),
 )
 

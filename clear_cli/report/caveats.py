@@ -47,8 +47,8 @@ def _other_chance(pairs: Sequence[Names], reports: Sequence[Report]) -> Iterator
             apart.append(" + ".join(names))
     if apart:
         yield (
-            f"The leftover by chance of {listed(apart)} differs between runs, as it depends on what is removed: "
-            "compare how far each leftover is above its own."
+            f"The leftover by chance of {listed(apart)} differs between runs, as it depends on the items and on "
+            "what is removed: compare how far each leftover is above its own."
         )
 
 

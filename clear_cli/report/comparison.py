@@ -147,9 +147,12 @@ def _named(paths: Sequence[str]) -> Names:
     common = len(list(takewhile(lambda same: len(set(same)) == 1, folders))) if all(map(_absolute, paths)) else 0
     names = ["/".join(one[common:]) if common else path for path, one in zip(paths, parts, strict=True)]
     # A run that is given twice, or one that is called by the name of its folder and one that lies in it.
-    return tuple(
-        f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name for i, name in enumerate(names)
-    )
+    called: list[str] = []
+    for name in names:
+        numbered = (f"{name} ({i})" for i in range(1, 2 * len(names) + 1))
+        free = (one for one in numbered if one not in called and one not in names)
+        called.append(next(free) if names.count(name) > 1 else name)
+    return tuple(called)
 
 
 def _absolute(path: str) -> bool:

@@ -17,7 +17,7 @@ from clear_cli.workflow.evidence import Evidence
 
 
 def filler_warnings(evidence: Evidence) -> list[str]:
-    """A warning for each modality with rows in the fit that one fit over all rows would take for placeholders.
+    """Warnings for each modality with rows in the fit that are placeholders among all rows, or in another file.
 
     Args:
         evidence: Of all files together. No file has rows in its sample that it knew for placeholders itself.
@@ -27,12 +27,21 @@ def filler_warnings(evidence: Evidence) -> list[str]:
         hashes = row_hashes(rows)
         repeated = RepeatedRows()
         repeated.update(hashes)
-        fillers = np.concatenate([repeated.placeholders(), row_hashes(evidence.placeholders[name].astype(rows.dtype))])
-        found = int(np.isin(hashes, fillers).sum())
-        if found:
+        frequent = np.isin(hashes, repeated.placeholders())
+        # How many rows the file left out is not known, and so neither whether these are placeholders among all.
+        elsewhere = np.isin(hashes, row_hashes(evidence.placeholders[name].astype(rows.dtype))) & ~frequent
+        of = f'of {len(rows):,} sampled rows of "{name}"'
+        if frequent.any():
             warnings.append(
-                f'{found:,} of {len(rows):,} sampled rows of "{name}" are placeholders of which a file had too few to '
-                "know them: they are part of the fit (a fit over all rows at once leaves them out)"
+                f"{frequent.sum():,} {of} are placeholders of which a file had too few to know them: they are part of "
+                "the fit (a fit over all rows at once leaves them out)"
+            )
+        if elsewhere.any():
+            one = elsewhere.sum() == 1
+            what = "is a placeholder in another file: it is" if one else "are placeholders in another file: they are"
+            warnings.append(
+                f"{elsewhere.sum():,} {of} {what} part of the fit (a fit over all rows at once takes all equal rows, "
+                "or none)"
             )
     return warnings
 

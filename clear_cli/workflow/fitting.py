@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -107,10 +107,16 @@ def fit_rows(
         evidence = reading.evidence()
         if keep is not None:
             keep(evidence)
-        solution = solve(evidence, options, parallel=pool.map)
+        solution = solve(_related(evidence, alignment), options, parallel=pool.map)
         warnings = [*_unmatched(sources, alignment), *_unknown_items(alignment), *solution.warnings]
         membership = _membership(reading, solution)
         return Fitted(solution.projectors, solution.evidence, warnings, solution.significances, membership)
+
+
+def _related(evidence: Evidence, alignment: Alignment) -> Evidence:
+    """The evidence without pairs that have no id in common: of these `_unmatched` tells, and why."""
+    shared = {pair: one for pair, one in evidence.moments.items() if one.items or alignment.shared_items(*pair)}
+    return replace(evidence, moments=shared)
 
 
 def _second(first: Reading) -> Reading | None:
@@ -148,11 +154,14 @@ def _unmatched(sources: Mapping[str, Rows], alignment: Alignment) -> list[str]:
     warnings = []
     for a, b in combinations(sources, 2):
         shared, rows = alignment.shared_items(a, b), [sources[name].rows for name in (a, b)]
-        if shared < FEW * min(rows):
+        doubt = "are the ids of both written in the same way?"
+        if not shared:
+            warnings.append(f'"{a}" and "{b}" have no ids in common, so the pair is left out of the fit: {doubt}')
+        elif shared < FEW * min(rows):
             lone = [f'{n - shared:,} of {n:,} rows of "{name}"' for name, n in zip((a, b), rows, strict=True)]
             warnings.append(
-                f'"{a}" and "{b}" have only {shared:,} ids in common, and {" and ".join(lone)} are not matched: '
-                "are the ids of both written in the same way?"
+                f'"{a}" and "{b}" have only {shared:,} ids in common, and {" and ".join(lone)} are not in the other '
+                f"one: {doubt}"
             )
     return warnings
 

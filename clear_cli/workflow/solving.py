@@ -239,7 +239,7 @@ def _enough(evidence: Evidence, warnings: list[str]) -> Evidence:
             )
     for name, modality in evidence.modalities.items():
         if not any(name in pair for pair in moments):
-            most = max(pair.items for names, pair in evidence.moments.items() if name in names)
+            most = max((pair.items for names, pair in evidence.moments.items() if name in names), default=0)
             raise DataError(
                 f'"{name}" has {most:,} complete items with another modality, and the fit needs {MIN_COMPLETE_ITEMS}',
                 where=modality.where,

@@ -546,7 +546,7 @@ class TestBadInput:
             _, _, err = call(*self.two(tmp_path, catalogue, ids), "-q", "--overwrite")
             told = (
                 'warning: "image" and "text" have only 150 ids in common, and 250 of 400 rows of "image" and 250 of '
-                '400 rows of "text" are not matched: are the ids of both written in the same way?'
+                '400 rows of "text" are not in the other one: are the ids of both written in the same way?'
             )
             assert (told in err.splitlines()) == (matched == 150)
             assert "ids in common" not in err.replace(told, "")

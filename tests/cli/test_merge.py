@@ -223,23 +223,53 @@ class TestMerge:
         code, out, err = call("merge", *files, "-o", "all.safetensors")
         assert (code, out.splitlines()[1].split()[-1], err) == (0, "-", self.UNKNOWN)
 
-    @pytest.mark.parametrize(("first", "second", "kept"), [(6, 6, 12), (12, 6, 6), (12, 12, 0), (5, 4, 0), (0, 0, 0)])
+    RARE = (
+        "are placeholders of which a file had too few to know them: they are part of the fit (a fit over all rows at "
+        "once leaves them out)"
+    )
+    KNOWN = (
+        "are placeholders in another file: they are part of the fit (a fit over all rows at once takes all equal rows, "
+        "or none)"
+    )
+
+    @pytest.mark.parametrize(
+        ("fillers", "told"),
+        [
+            ((6, 6, 0), f'12 of 399 sampled rows of "image" {RARE}'),
+            ((12, 6, 6), f'12 of 387 sampled rows of "image" {RARE}'),
+            ((12, 6, 0), f'6 of 387 sampled rows of "image" {KNOWN}'),
+            (
+                (12, 0, 1),
+                '1 of 387 sampled rows of "image" is a placeholder in another file: it is part of the fit (a fit '
+                "over all rows at once takes all equal rows, or none)",
+            ),
+            ((12, 12, 0), None),
+            ((5, 4, 0), None),
+            ((0, 0, 0), None),
+        ],
+    )
     def test_fillers_too_rare_in_a_file_are_warned_about(
-        self, call: Run, day: Day, catalogue: Catalogue, first: int, second: int, kept: int
+        self, call: Run, day: Day, catalogue: Catalogue, fillers: tuple[int, int, int], told: str | None
     ) -> None:
-        """Ten equal rows are placeholders to a fit over all; `kept` is how many of these a file kept in its fit."""
-        for start, fillers in ((0, first), (250, second)):
-            catalogue.image[start : start + fillers] = catalogue.image[399]
-        sampled = 399 - (first if first == 12 else 0)
-        files = day("day1", slice(0, 250)), day("day2", slice(250, 399))
+        """Ten equal rows are placeholders, in a file as to a fit over all; a file does not say how many it left out."""
+        parts = [slice(0, 150), slice(150, 280), slice(280, 399)]
+        for part, rows in zip(parts, fillers, strict=True):
+            catalogue.image[part.start : part.start + rows] = catalogue.image[399]
+        files = [day(f"day{i}", part) for i, part in enumerate(parts)]
         _, text, err = call("merge", *files, "-o", "merged.safetensors", "--json")
-        told = (
-            f'{kept} of {sampled} sampled rows of "image" are placeholders of which a file had too few to know them: '
-            "they are part of the fit (a fit over all rows at once leaves them out)"
-        )
-        assert json.loads(text)["warnings"] == ([told] if kept else [])
-        assert ("placeholders" in err) == bool(kept)
+        assert json.loads(text)["warnings"] == ([told] if told else [])
+        assert ("placeholder" in err) == bool(told)
         assert call("merge", files[1], "-o", "alone.safetensors")[2] == "", "of one file the fit knew all rows"
+
+    def test_two_kinds_of_fillers_are_told_apart(self, call: Run, day: Day, catalogue: Catalogue) -> None:
+        catalogue.image[:12] = catalogue.image[200:202] = catalogue.image[399]
+        catalogue.image[20:26] = catalogue.image[220:226] = catalogue.image[398]
+        files = day("day1", slice(0, 200)), day("day2", slice(200, 398))
+        _, text, _ = call("merge", *files, "-o", "merged.safetensors", "--json")
+        assert json.loads(text)["warnings"] == [
+            f'12 of 386 sampled rows of "image" {self.RARE}',
+            f'2 of 386 sampled rows of "image" {self.KNOWN}',
+        ]
 
     def test_row_numbers_are_no_ids(self, call: Run) -> None:
         for name, seed in (("day1", 0), ("day2", 1)):

@@ -16,8 +16,8 @@ from tests.contract.conftest import Outputs
 ATTACK = "<script>alert(1)</script>|`x`"
 
 OTHER_CHANCE = (
-    "The leftover by chance of image + text differs between runs, as it depends on what is removed: compare how far "
-    "each leftover is above its own."
+    "The leftover by chance of image + text differs between runs, as it depends on the items and on what is removed: "
+    "compare how far each leftover is above its own."
 )
 
 
@@ -138,13 +138,15 @@ def test_runs_are_called_as_they_were_given(
 def test_no_two_runs_are_called_the_same(
     call: Run, outputs: Outputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in ("clean", "clean/clean", "half"):
+    for place in ("clean", "clean/clean", "clean/clean (1)", "half"):
         shutil.copytree(outputs.folder / "run", tmp_path / place, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path / "clean")
     for given, called in {
         (".", "clean"): ["clean (1)", "clean (2)"],
         (".", "../half", "./", "clean/"): ["clean (1)", "../half", "clean (2)", "clean (3)"],
         (tmp_path / "half", tmp_path / "clean", tmp_path / "half"): ["half (1)", "clean", "half (2)"],
+        ("clean", "clean (1)", "clean"): ["clean (2)", "clean (1)", "clean (3)"],
+        ("clean (1)", "clean", "clean (1)", "clean"): ["clean (1) (1)", "clean (2)", "clean (1) (2)", "clean (3)"],
     }.items():
         assert compared(call, *map(Path, given))["runs"] == called
 

@@ -185,6 +185,24 @@ class TestDrift:
         assert not cleaned((x - x.mean(axis=0)) * dtype(0.01) + x.mean(axis=0)), "little variance, but everywhere"
         inside = one.directions[:, 0] * np.sqrt(variances[0])
         assert not cleaned((y + inside).astype(dtype)), "the mean is elsewhere"
+        broken = x.copy()
+        broken[0] = x.mean(axis=0) + 1e4 * one.directions[:, 2]
+        assert not cleaned(broken), "one loud row outside makes the share small, and not what is inside"
+
+    def test_a_loud_row_in_a_centred_modality_that_is_scaled_up_is_not_taken_for_cleaning(self) -> None:
+        """Nothing but the variance inside tells then: the mean is 0 before and after."""
+        x = planted(300, (6, 5))[0]
+        x -= x.mean(axis=0)
+        variances = (x @ projector().directions).var(axis=0, ddof=1)
+        one = projector(mean=np.zeros(6), variances=variances, total_variance=x.var(axis=0, ddof=1).sum(), scale=50.0)
+        broken = x.copy()
+        broken[0] = 1e4 * one.directions[:, 2]
+        for rows, expected in ((one.transform(x), True), (one.transform(broken), True), (broken, False)):
+            drift = Drift(one)
+            drift.add(rows)
+            found = drift.figures()
+            assert found is not None
+            assert found["cleaned"] is expected
 
     def test_rows_of_an_oblique_projection_are_not_judged(self) -> None:
         x = planted(300, (6, 5))[0]

@@ -13,6 +13,7 @@ from clear_cli.errors import ClearError, DataError, OutputError, UsageError
 from clear_cli.machine import Machine
 from clear_cli.rank import RankRule
 from clear_cli.values import PerModality, read_rank, read_strength
+from clear_cli.workflow.evidence import Evidence
 from tests.laws.planted import Floats, fit, planted
 
 
@@ -120,6 +121,42 @@ def test_modalities_without_a_common_item(sides: dict[str, Floats]) -> None:
         "  ids of text: b0, b1, b2\n"
         "  fix: give all modalities the same item ids"
     )
+
+
+def test_a_pair_without_common_ids_is_told_of_once() -> None:
+    modalities = dict(zip(("image", "text", "audio"), planted(100, (6, 5, 4)), strict=True))
+    ids = {"image": range(100), "text": range(50), "audio": range(50, 100)}
+    modalities["text"], modalities["audio"] = modalities["text"][:50], modalities["audio"][50:]
+    kept: list[Evidence] = []
+    fitted = fit(modalities, ids=ids, rank=1, keep=kept.append)
+    assert [one for one in fitted.warnings if '"text" and "audio"' in one] == [
+        '"text" and "audio" have no ids in common, so the pair is left out of the fit: are the ids of both written in '
+        "the same way?"
+    ]
+    assert list(fitted.moments) == [("image", "text"), ("image", "audio")]
+    assert ("text", "audio") in kept[0].moments, "other items may share ids: a merge has the pair"
+
+
+def test_a_modality_that_shares_no_id() -> None:
+    image, text, audio = planted(100, (6, 5, 4))
+    ids = {"image": range(100), "text": range(100), "audio": range(100, 200)}
+    assert refusal(DataError, lambda: fit({"image": image, "text": text, "audio": audio}, ids=ids)) == (
+        '"audio" has 0 complete items with another modality, and the fit needs 10\n'
+        "  in: <array audio>\n"
+        "  fix: check that the ids match and that the rows are not missing"
+    )
+
+
+def test_ids_are_counted_by_pair() -> None:
+    """A row that has no match in one modality may have one in another."""
+    image, text, audio = planted(600, (6, 5, 4))
+    ids = {"image": range(400), "text": range(250, 850), "audio": range(250, 850)}
+    fitted = fit({"image": image[:400], "text": text, "audio": audio}, ids=ids, rank=1)
+    told = (
+        '"image" and "{0}" have only 150 ids in common, and 250 of 400 rows of "image" and 450 of 600 rows of "{0}" '
+        "are not in the other one: are the ids of both written in the same way?"
+    )
+    assert fitted.warnings[:2] == [told.format("text"), told.format("audio")]
 
 
 def test_too_few_complete_items() -> None:
