@@ -154,7 +154,7 @@ class Shared:
             "correlations": correlations,
             "top": float(correlations[0]),
             "mean": float(correlations[: max(rank, 1)].mean()),
-            "r2": (_explained(forward, c, s_a, s_b), _explained(backward, c.T, s_b, s_a)),
+            "r2": (_explained(forward, c, s_a, s_b, train[2]), _explained(backward, c.T, s_b, s_a, train[1])),
         }
 
 
@@ -271,12 +271,16 @@ def _column_products(x: Float64, y: Float64) -> Float64:
     return products
 
 
-def _explained(weights: Float64, c: Float64, s_x: Float64, s_y: Float64) -> float | None:
-    """Share of the variance of y that x @ weights takes away, on items with these covariances; below 0 if it adds."""
+def _explained(weights: Float64, c: Float64, s_x: Float64, s_y: Float64, learned: Float64) -> float | None:
+    """Share of the variance of y that x @ weights takes away, on items with these covariances; below 0 if it adds.
+
+    None where y is constant there, but for the rounding of what it was `learned` on, S_y (d, d).
+    """
     total = float(np.trace(s_y))
+    if total <= VARYING * float(np.trace(learned)):
+        return None
     unexplained = total - 2 * float(np.sum(weights * c)) + float(np.sum(weights * (s_x @ weights)))
-    left = ratio(unexplained, total)
-    return None if left is None else 1 - left
+    return 1 - unexplained / total
 
 
 def _hsic(c: Float64, p: Float64, q: Float64, n: int) -> float:
