@@ -591,7 +591,7 @@ class TestBadInput:
 
     @staticmethod
     def without_duplicates(path: Path, err: str) -> int:
-        """The items that are left by what an error says to do."""
+        """The items that are left by what an error says to do, of which nothing but the embedding is left."""
         recipe = err.splitlines()[-1].partition("for example the mean: ")[2]
         means = eval(recipe, {"fnmatch": fnmatch, "numpy": np, "pandas": pandas, "path": path})
         assert np.isfinite(np.stack(means.to_numpy())).all()
@@ -647,9 +647,10 @@ class TestBadInput:
         code, _, err = call(*given, ids)
         assert (code, err) == (
             2,
-            'error: --ids is given for all modalities, and "image" has its ids inside\n'
+            'error: "image" has its ids inside, and --ids is not for it\n'
             f"  in: {image}\n  fix: only for what needs it: --ids text={ids}\n",
         )
+        assert call(*given, f"image={ids}", "--ids", f"text={ids}") == (2, "", err)
         assert call(*given, f"text={ids}")[0] == 0
 
     def test_an_id_file_for_all_that_need_it(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:
