@@ -133,8 +133,6 @@ def take(context: typer.Context, path: Path | None) -> Path | None:
             # They are those of the fit, and the projector has them.
             settings.values = {key: value for key, value in settings.values.items() if key not in ("rank", "strength")}
         options = {key_of(option): option.name for option in context.command.params}
-        if context.info_name == "check":
-            options["out"] = "path"  # what others have made is what it looks at
         context.default_map = {options[key]: one for key, one in settings.values.items() if key in options}
         context.meta[_PLACES] = settings.places
     return path

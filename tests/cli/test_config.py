@@ -195,8 +195,28 @@ class TestGates:
         assert call("run", "--config", file, "--out", "other", "--rank", "3")[0] == 5
         assert call("check", "--config", file)[0] == 0
         assert call("check", "other", "--config", file)[0] == 5
-        code, _, err = call("check", "--config", configured(gates))
-        assert (code, err) == (2, "error: missing argument 'DIR'\n  fix: clear-cli check --help\n")
+        for nothing in (["--config", configured(gates)], ["--config", "out/manifest.json"], ["--gate", "rank>=0"], []):
+            code, _, err = call("check", *nothing)
+            fix = "clear-cli check DIR, or out in the file of --config"
+            assert (code, err) == (2, f"error: no output to check\n  fix: {fix}\n")
+
+    def test_check_prefers_the_output_of_the_variable_and_that_of_the_command_line(
+        self, call: Run, monkeypatch: Any
+    ) -> None:
+        file = configured('out = "two"\n' + INPUTS + '[gates]\nrank = "==2"\n')
+        for name, rank in (("two", 2), ("three", 3), ("four", 4)):
+            call("run", "--config", file, "--out", name, "--rank", rank, "-q")
+        monkeypatch.setenv("CLEAR_OUT", "three")
+        for given, rank, where in (
+            (["four", "--config", file], 4, "four (command line)"),
+            (["--config", file], 3, "three (CLEAR_OUT)"),
+            (["--gate", "rank==3"], 3, "three (CLEAR_OUT)"),
+        ):
+            code, _, err = call("check", *given, "-v", "--gate", f"rank=={rank}")
+            assert (code, f"  out = {where}\n" in err) == (0, True)
+        monkeypatch.delenv("CLEAR_OUT")
+        code, _, err = call("check", "--config", file, "-v")
+        assert (code, f"  out = two ({file}, key out)\n" in err) == (0, True)
 
     def test_a_gate_that_is_asked_for_is_no_gate_of_the_file(self, call: Run) -> None:
         file = configured(INPUTS + '[gates]\nrank = ">=0"\n')
