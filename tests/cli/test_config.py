@@ -369,6 +369,12 @@ class TestErrors:
             ),
             ("in", None, "cannot read the configuration: is a directory\n  in: in\n"),
             ("a.json", '{"tool": "clear_cli"}', "no manifest that holds a configuration\n  in: a.json\n"),
+            (
+                "in/text.h5/x",
+                None,
+                "cannot read the configuration: not a directory\n  in: in/text.h5/x\n"
+                "  file: in/text.h5, which is no folder\n",
+            ),
             ("a.json", "[", "no manifest that holds a configuration\n  in: a.json\n"),
         ],
     )
@@ -378,6 +384,15 @@ class TestErrors:
         code, _, err = call("run", "--config", name, "--out", "out")
         assert code == 2
         assert err.startswith(f"error: {message}")
+
+    @pytest.mark.parametrize(("name", "container"), [("image.parquet", "Parquet"), ("text.h5", "HDF5")])
+    def test_a_file_of_something_else(self, call: Run, name: str, container: str) -> None:
+        assert call("run", "--config", f"in/{name}", "--out", "out") == (
+            2,
+            "",
+            f"error: this is no file of options, but one of {container}\n  in: in/{name}\n"
+            "  fix: the manifest.json of an output of run, fit, diagnose or apply, or a TOML file\n",
+        )
 
     def test_a_file_that_is_not_text(self, call: Run) -> None:
         Path("clear.toml").write_bytes(b"rank = 4 # \xff")
