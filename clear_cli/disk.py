@@ -34,12 +34,18 @@ UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
 """What a file system answers that does not know how."""
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
+SAFETENSORS = "safetensors"
+LONGEST_HEADER = 100_000_000
+"""Bytes of the header of a safetensors file; the library refuses more."""
 _CONTAINERS = {b"PAR1": "Parquet", HDF5: "HDF5", b"\x93NUMPY": "NPY", b"PK\x03\x04": "NPZ", b"PK\x05\x06": "NPZ"}
 
 
 def container_by(head: bytes) -> str | None:
-    """The container whose files begin with these bytes; None for one that is not known by them."""
-    return next((name for magic, name in _CONTAINERS.items() if head.startswith(magic)), None)
+    """The container whose files begin with these bytes, 9 or more; None for one that is not known by them."""
+    found = next((name for magic, name in _CONTAINERS.items() if head.startswith(magic)), None)
+    # Safetensors begin with the length of their header, and that with a brace.
+    headed = head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER
+    return found or (SAFETENSORS if headed else None)
 
 
 def fingerprint(path: Path) -> dict[str, int | str]:
@@ -128,13 +134,16 @@ def nearest(path: Path) -> Path:
 def instead_of(where: object, fix: str | None = None) -> dict[str, Any]:
     """What an error says besides of a path that there is not: names that are like the first part that is missing.
 
-    Its fix is the nearest of them; `fix` where there are none, where the path is there, and behind a URI.
+    Where that part is there, and no folder, it says so instead. Its fix is the nearest of them; `fix` where there are
+    none, where the path is there, and behind a URI.
     """
     path = Path(str(where))
     folder = next((one for one in path.parents if os.path.isdir(one)), None)  # noqa: PTH112  (never raises)
     if "://" in str(where) or os.path.lexists(path) or folder is None:
         return {"fix": fix}
     missing = path.relative_to(folder).parts[0]
+    if os.path.lexists(folder / missing):
+        return {"file": f"{folder / missing}, which is no folder", "fix": fix}
     near: list[str] = []
     with suppress(OSError):
         names = [entry.name for entry in islice(os.scandir(folder), NAMES)]

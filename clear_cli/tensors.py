@@ -11,15 +11,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from clear_cli.disk import container_by, instead_of
+from clear_cli.disk import SAFETENSORS, container_by, instead_of
 from clear_cli.errors import DataError
 from clear_cli.remote import local_copy
 
 KEY = "clear_cli"
 """The one key of the metadata that is ours: the library does not promise an order for several."""
-
-LONGEST_HEADER = 100_000_000
-"""Bytes; the library refuses more."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,8 @@ class Kind:
         Raises:
             DataError: Not there, not ours, damaged, or of another format; also of what is read in the block.
         """
+        if path.is_dir():
+            raise DataError(f"this is no {self.what}, but a folder", where=path, fix=f"give {self.give}")
         if not path.is_file():
             raise DataError(f"no {self.what} here", where=path, **instead_of(path, self.fix))
         try:
@@ -67,11 +66,10 @@ class Kind:
                 head = file.read(16)
         except OSError:
             return DataError(f"not a readable safetensors file ({error})", where=path, fix=self.fix)
-        # The format begins with the length of its header, and that with a brace.
-        if len(head) <= 8 or (head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER):
+        other = container_by(head)
+        if len(head) <= 8 or other == SAFETENSORS:
             problem, again = f"the {self.what} is cut short, or damaged", f"make it again: {self.fix}"
             return DataError(problem, where=path, reason=error, fix=again)
-        other = container_by(head)
         problem = f"this is no {self.what}" + (f", but a file of {other}" if other else "")
         return DataError(problem, where=path, fix=f"give {self.give}")
 

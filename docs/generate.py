@@ -43,8 +43,9 @@ def commands() -> dict[str, Any]:
 
 
 def _usage(name: str, command: Any) -> str:
-    required = [one for one in command.params if one.required]
-    shown = [_name(one) if _is_argument(one) else f"{one.opts[0]} {one.metavar}" for one in required]
+    options = [f"{one.opts[0]} {one.metavar}" for one in command.params if one.required and not _is_argument(one)]
+    arguments = [one for one in command.params if _is_argument(one)]
+    shown = [_name(one) if one.required else f"[{_name(one)}]" for one in arguments] + options
     return " ".join(["clear-cli", name, *shown, "[OPTIONS]"])
 
 

@@ -86,7 +86,7 @@ class Command(typer.core.TyperCommand):
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
-        for option in options_of(self):
+        for option in settings_of(self):
             if self.variables is None or key_of(option) in self.variables:
                 option.envvar, option.show_envvar = f"{PREFIX}{key_of(option).upper()}", False
 
@@ -96,8 +96,8 @@ class Command(typer.core.TyperCommand):
             rest = super().parse_args(ctx, args)
             if not ctx.resilient_parsing:
                 _warn_of_strangers()
-                ctx.meta[_STATED] = {one.name: _present(ctx, one) for one in options_of(self)}
-                for one in options_of(self):
+                ctx.meta[_STATED] = {one.name: _present(ctx, one) for one in settings_of(self)}
+                for one in settings_of(self):
                     if one.multiple:
                         ctx.params[one.name] = [text for text, _ in _stated(ctx, one)]
                 _settle_volume(ctx)
@@ -136,12 +136,18 @@ def described(group: Any) -> dict[str, Described]:
     """By its key, every option of the commands of a group that have variables and keys."""
     found: dict[str, Described] = {}
     for name, command in group.commands.items():
-        for option in options_of(command) if isinstance(command, Command) else []:
+        for option in settings_of(command) if isinstance(command, Command) else []:
             if option.envvar is None:
                 continue
             flags = [*option.opts, *option.secondary_opts]
             found.setdefault(key_of(option), Described(option.help, flags, [])).commands.append(name)
     return found
+
+
+def settings_of(command: Any) -> list[Any]:
+    """What may be set in several places: the options of a command, and an argument that goes by the name of one."""
+    arguments = [one for one in command.params if one.param_type_name == "argument" and key_of(one) in KEYS]
+    return [*arguments, *options_of(command)]
 
 
 def _stated(ctx: Any, option: Any) -> Stated:
@@ -220,7 +226,7 @@ def _warn_of_strangers() -> None:
 
 def _print_options(ctx: Any) -> None:
     print_error("options:")
-    for option in options_of(ctx.command):
+    for option in settings_of(ctx.command):
         shown = ", ".join(f"{_word(value)} ({where})" for value, where in _stated(ctx, option))
         default = ctx.params.get(option.name)
         if shown or default not in (None, []):
@@ -248,7 +254,7 @@ def _located(ctx: Any) -> Iterator[None]:
 
 def _place(error: ClearError, ctx: Any) -> None:
     places: list[str] = []
-    for option in options_of(ctx.command):
+    for option in settings_of(ctx.command):
         if not set(error.flags).isdisjoint(option.opts):
             stated = _stated(ctx, option)
             exact = [where for value, where in stated if str(error.said) in _words(value)]

@@ -81,6 +81,7 @@ OF_ONE = {"path": Key('"image.parquet"', path=True)} | {name: key for name, key 
 """The keys of `[modalities.NAME]`."""
 
 WORDS = {bool: "true or false", float: "a number", int: "an integer", str: "a string"}
+_GIVE = "the manifest.json of an output of run, fit, diagnose or apply, or a TOML file"
 _PLACES = "clear_cli.places"
 
 
@@ -134,8 +135,6 @@ def take(context: typer.Context, path: Path | None) -> Path | None:
             # They are those of the fit, and the projector has them.
             settings.values = {key: value for key, value in settings.values.items() if key not in ("rank", "strength")}
         options = {key_of(option): option.name for option in context.command.params}
-        if context.info_name == "check":
-            options["out"] = "path"  # what others have made is what it looks at
         context.default_map = {options[key]: one for key, one in settings.values.items() if key in options}
         context.meta[_PLACES] = settings.places
     return path
@@ -188,18 +187,21 @@ def _document(path: Path) -> tuple[dict[str, Any], str]:
         absent = os.strerror(errno.ENOENT) if isinstance(error, FileNotFoundError) else str(error)
         problem = (error.strerror or absent).lower()
         raise UsageError(f"cannot read the configuration: {problem}", where=path, **instead_of(path)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise _not_toml(error, content.decode("utf-8").splitlines(), path) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"not valid TOML: byte {error.start} is not UTF-8", where=path) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _not_toml(error, content, path) from error
     except (ValueError, KeyError, TypeError) as error:
-        fix = "the manifest.json of an output of run, fit, diagnose or apply, or a TOML file"
-        raise UsageError("no manifest that holds a configuration", where=path, fix=fix) from error
+        raise UsageError("no manifest that holds a configuration", where=path, fix=_GIVE) from error
 
 
-def _not_toml(error: tomllib.TOMLDecodeError, lines: list[str], path: Path) -> UsageError:
-    """The error for a file that cannot be parsed, with the line where that shows."""
-    text = str(error)
+def _not_toml(error: ValueError, content: bytes, path: Path) -> UsageError:
+    """The error for a file that cannot be parsed: what it is, or the line where that shows."""
+    from clear_cli.disk import container_by  # slow to import
+
+    if (container := container_by(content)) is not None:
+        return UsageError(f"this is no file of options, but one of {container}", where=path, fix=_GIVE)
+    if isinstance(error, UnicodeDecodeError):
+        return UsageError(f"not valid TOML: byte {error.start} is not UTF-8", where=path)
+    text, lines = str(error), content.decode("utf-8").splitlines()
     found = re.search(r"\(at line (\d+), column \d+\)", text)
     number = int(found[1]) if found else len(lines)  # of an end that comes too early, the message has no line
     line = lines[number - 1].strip() if 0 < number <= len(lines) else ""

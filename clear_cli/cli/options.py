@@ -164,12 +164,6 @@ Gates = Annotated[
         help="Exit with 5 unless this holds, as in 'leftover_heldout<=0.1' or 'image.variance_kept>=0.5'. Repeatable.",
     ),
 ]
-Checked = Annotated[
-    Path,
-    typer.Argument(
-        parser=place, metavar="DIR", help="An output directory, or its diagnostics.json; else out of --config."
-    ),
-]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read headers and ids, say what would be done, write nothing.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads for arithmetic. Default: what the machine grants.")]
 Memory = Annotated[

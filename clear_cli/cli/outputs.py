@@ -21,23 +21,37 @@ from clear_cli.remote import place
 
 @app.command(cls=Command)
 @grouped
-def check(path: opt.Checked, talk: opt.Talk, gate: opt.Gates = opt.NONE) -> None:
+def check(
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            parser=place,
+            metavar="DIR",
+            help="An output directory, or its diagnostics.json. Default: CLEAR_OUT, or out of --config.",
+        ),
+    ] = None,
+    talk: opt.Talk,
+    gate: opt.Gates = opt.NONE,
+) -> None:
     """Judge an output by gates, from its diagnostics: nothing is computed again."""
     from clear_cli.gates import judge
     from clear_cli.workflow.document import SCHEMA_VERSION
     from clear_cli.workflow.published import read_output
 
+    if out is None:
+        raise UsageError("no output to check", fix="clear-cli check DIR, or out in the file of --config")
     nothing = UsageError("nothing to check", fix="--gate 'leftover_heldout<=0.1'")
     if not gate:
         raise nothing
-    output = read_output(path)
+    output = read_output(out)
     gates = counting_gates(gate, output.manifest.get("command"), list(output.diagnostics["modalities"]))
     if not gates:
         raise nothing
     verdicts = judge(gates, output.diagnostics)
     judged = {"schema_version": SCHEMA_VERSION, "command": "check", "gates": [one.document() for one in verdicts]}
     read_console(talk).result(judged, gates_text)
-    refuse_failed(verdicts, where=path)
+    refuse_failed(verdicts, where=out)
 
 
 @app.command(cls=Look)

@@ -105,9 +105,9 @@ def container_of(path: Path) -> str:
             user_block = any(file.seek(512 << i) and file.read(8) == HDF5 for i in range(12))
     except OSError as error:
         raise unreadable(error, path) from error
-    found = container_by(head)
-    if found is not None:
-        return found.lower()
+    found = (container_by(head) or "").lower()
+    if found in CONTAINERS:
+        return found
     if user_block:
         return "hdf5"
     if b":float_seq" in head.partition(b"\n")[0]:

@@ -200,9 +200,10 @@ AGAIN = "copy or write the file again: it is cut short, or damaged"
 
 def unreadable(error: OSError, where: object, fix: str | None = None) -> DataError:
     """The error for a file that the system does not let us read; `fix` is what to do where no name is like that one."""
-    if not isinstance(error, FileNotFoundError):
-        return DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=where, fix=fix)
-    return DataError("cannot read the file: no such file or directory", where=where, **instead_of(where, fix))
+    if isinstance(error, FileNotFoundError):
+        return DataError("cannot read the file: no such file or directory", where=where, **instead_of(where, fix))
+    about = instead_of(where, fix) if isinstance(error, NotADirectoryError) else {"fix": fix}
+    return DataError(f"cannot read the file: {(error.strerror or str(error)).lower()}", where=where, **about)
 
 
 def shown(names: Sequence[str], most: int = 20) -> str:

@@ -242,7 +242,10 @@ def _mean_by_item(source: Rows) -> str:
     if layout.get("container") != "parquet":
         return "their mean"
     id_column, embedding = layout["id_column"], layout["embedding_column"]
-    wide = not {"*", "?", "["}.isdisjoint(embedding)
-    mean = ".mean(numeric_only=True)" if wide else ".apply(lambda rows: numpy.mean(numpy.stack(rows), axis=0))"
-    rows = f".groupby({id_column!r})" + ("" if wide else f"[{embedding!r}]")
-    return f"the mean: pandas.read_parquet(path).dropna(){rows}{mean}"
+    if not {"*", "?", "["}.isdisjoint(embedding):  # the mean of what is there, of the columns that match
+        mean, own = ".mean(numeric_only=True)", f".filter(regex='^' + fnmatch.translate({embedding!r}))"
+        return f"the mean: pandas.read_parquet(path).groupby({id_column!r}){mean}{own}"
+    # A null of another column says nothing of the embedding.
+    rows = f"pandas.read_parquet(path, columns={[id_column, embedding]}).dropna()"
+    mean = "apply(lambda rows: numpy.mean(numpy.stack(rows), axis=0))"
+    return f"the mean: {rows}.groupby({id_column!r})[{embedding!r}].{mean}"

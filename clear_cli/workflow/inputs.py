@@ -42,10 +42,11 @@ def _refuse_common_ids(inputs: Sequence[Input]) -> None:
     others = [one for one in inputs if one not in needing]
     if needing and others:
         raise UsageError(
-            f'--ids is given for all modalities, and "{others[0].modality}" has its ids inside',
+            f'"{others[0].modality}" has its ids inside, and --ids is not for it',
             where=others[0].path,
             fix=f"only for what needs it: {' '.join(f'--ids {one.modality}={file}' for one in needing)}",
             flags=["--ids"],
+            said=others[0].modality,
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clear_cli.disk import container_by
 from clear_cli.embeddings.base import unreadable
 from clear_cli.errors import DataError
 from clear_cli.publish import MANIFEST, read_manifest
@@ -20,6 +21,7 @@ FLAWS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What figures lead to that fit the schema, but not one another."""
 
 AGAIN = "run again to make them anew"
+GIVE = "give an output directory of run, fit, apply or diagnose"
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,14 @@ def read_diagnostics(file: Path) -> dict[str, Any]:
     Raises:
         DataError: As in `read_output`.
     """
-    give = "give an output directory of run, fit, apply or diagnose"
     try:
-        found = json.loads(file.read_bytes())
+        found = _document(file)
     except OSError as error:
-        raise unreadable(error, file, give) from error
-    except (ValueError, RecursionError) as error:
-        raise damaged(file) from error
+        raise unreadable(error, file, GIVE) from error
     version = found.get("schema_version") if isinstance(found, dict) else None
-    if type(version) is not int:
-        raise DataError("these are no diagnostics of clear-cli", where=file, fix=give)
+    # A manifest, and what --json prints, are of a command; they have the version, too.
+    if type(version) is not int or "command" in found:
+        raise _foreign(file)
     if version != SCHEMA_VERSION:
         raise DataError(
             f"diagnostics of schema version {version} are not supported",
@@ -90,6 +90,25 @@ def read_diagnostics(file: Path) -> dict[str, Any]:
     if (where := flaw(found, "report")) is not None:
         raise damaged(file, at=where)
     return found  # type: ignore[no-any-return]
+
+
+def _document(file: Path) -> Any:
+    """The JSON of a file. Raises a DataError for what is none: damaged if it may have been, else something else."""
+    with file.open("rb") as opened:
+        head = opened.read(16)
+        if (container := container_by(head)) is not None:  # of which there may be gigabytes
+            raise _foreign(file, f", but a file of {container}")
+        content = head + opened.read()
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        ours = file.name == DIAGNOSTICS or not content or content.startswith(b"{")
+        raise (damaged(file) if ours else _foreign(file)) from error
+
+
+def _foreign(where: Path, but: str = "") -> DataError:
+    """The error for a file of something else; `but` says of what."""
+    return DataError(f"these are no diagnostics of clear-cli{but}", where=where, fix=GIVE)
 
 
 def damaged(where: Path, **at: str) -> DataError:

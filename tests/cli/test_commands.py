@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -590,13 +591,18 @@ class TestBadInput:
 
     @staticmethod
     def without_duplicates(path: Path, err: str) -> int:
-        """The items that are left by what an error says to do."""
+        """The items that are left by what an error says to do, of which nothing but the embedding is left."""
         recipe = err.splitlines()[-1].partition("for example the mean: ")[2]
-        return len(eval(recipe, {"numpy": np, "pandas": pandas, "path": path}))
+        means = eval(recipe, {"fnmatch": fnmatch, "numpy": np, "pandas": pandas, "path": path})
+        assert np.isfinite(np.stack(means.to_numpy())).all()
+        assert np.stack(means.to_numpy()).shape == (len(means), 16)
+        return len(means)
 
     @pytest.mark.parametrize("wide", [False, True])
     def test_duplicate_ids_of_another_column(self, call: Run, tmp_path: Path, catalogue: Catalogue, wide: bool) -> None:
         columns: dict[str, Any] = {"sku": ["a", *catalogue.ids[1:-1], "a"], "title": catalogue.ids}
+        columns["price"] = [None if row % 3 else float(row) for row in range(400)]
+        columns["old_vec_0"] = columns["price"]
         rows = {f"vec_{i}": column for i, column in enumerate(catalogue.text.T)} if wide else {"vec": [*catalogue.text]}
         pq.write_table(pa.table({**columns, **rows}), tmp_path / "text.parquet")
         image = write_parquet(tmp_path / "image.parquet", catalogue.ids, catalogue.image)
@@ -641,9 +647,10 @@ class TestBadInput:
         code, _, err = call(*given, ids)
         assert (code, err) == (
             2,
-            'error: --ids is given for all modalities, and "image" has its ids inside\n'
+            'error: "image" has its ids inside, and --ids is not for it\n'
             f"  in: {image}\n  fix: only for what needs it: --ids text={ids}\n",
         )
+        assert call(*given, f"image={ids}", "--ids", f"text={ids}") == (2, "", err)
         assert call(*given, f"text={ids}")[0] == 0
 
     def test_an_id_file_for_all_that_need_it(self, call: Run, tmp_path: Path, catalogue: Catalogue) -> None:

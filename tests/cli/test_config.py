@@ -203,8 +203,28 @@ class TestGates:
         assert call("run", "--config", file, "--out", "other", "--rank", "3")[0] == 5
         assert call("check", "--config", file)[0] == 0
         assert call("check", "other", "--config", file)[0] == 5
-        code, _, err = call("check", "--config", configured(gates))
-        assert (code, err) == (2, "error: missing argument 'DIR'\n  fix: clear-cli check --help\n")
+        for nothing in (["--config", configured(gates)], ["--config", "out/manifest.json"], ["--gate", "rank>=0"], []):
+            code, _, err = call("check", *nothing)
+            fix = "clear-cli check DIR, or out in the file of --config"
+            assert (code, err) == (2, f"error: no output to check\n  fix: {fix}\n")
+
+    def test_check_prefers_the_output_of_the_variable_and_that_of_the_command_line(
+        self, call: Run, monkeypatch: Any
+    ) -> None:
+        file = configured('out = "two"\n' + INPUTS + '[gates]\nrank = "==2"\n')
+        for name, rank in (("two", 2), ("three", 3), ("four", 4)):
+            call("run", "--config", file, "--out", name, "--rank", rank, "-q")
+        monkeypatch.setenv("CLEAR_OUT", "three")
+        for given, rank, where in (
+            (["four", "--config", file], 4, "four (command line)"),
+            (["--config", file], 3, "three (CLEAR_OUT)"),
+            (["--gate", "rank==3"], 3, "three (CLEAR_OUT)"),
+        ):
+            code, _, err = call("check", *given, "-v", "--gate", f"rank=={rank}")
+            assert (code, f"  out = {where}\n" in err) == (0, True)
+        monkeypatch.delenv("CLEAR_OUT")
+        code, _, err = call("check", "--config", file, "-v")
+        assert (code, f"  out = two ({file}, key out)\n" in err) == (0, True)
 
     def test_a_gate_that_is_asked_for_is_no_gate_of_the_file(self, call: Run) -> None:
         file = configured(INPUTS + '[gates]\nrank = ">=0"\n')
@@ -357,6 +377,12 @@ class TestErrors:
             ),
             ("in", None, "cannot read the configuration: is a directory\n  in: in\n"),
             ("a.json", '{"tool": "clear_cli"}', "no manifest that holds a configuration\n  in: a.json\n"),
+            (
+                "in/text.h5/x",
+                None,
+                "cannot read the configuration: not a directory\n  in: in/text.h5/x\n"
+                "  file: in/text.h5, which is no folder\n",
+            ),
             ("a.json", "[", "no manifest that holds a configuration\n  in: a.json\n"),
         ],
     )
@@ -366,6 +392,15 @@ class TestErrors:
         code, _, err = call("run", "--config", name, "--out", "out")
         assert code == 2
         assert err.startswith(f"error: {message}")
+
+    @pytest.mark.parametrize(("name", "container"), [("image.parquet", "Parquet"), ("text.h5", "HDF5")])
+    def test_a_file_of_something_else(self, call: Run, name: str, container: str) -> None:
+        assert call("run", "--config", f"in/{name}", "--out", "out") == (
+            2,
+            "",
+            f"error: this is no file of options, but one of {container}\n  in: in/{name}\n"
+            "  fix: the manifest.json of an output of run, fit, diagnose or apply, or a TOML file\n",
+        )
 
     def test_a_file_that_is_not_text(self, call: Run) -> None:
         Path("clear.toml").write_bytes(b"rank = 4 # \xff")

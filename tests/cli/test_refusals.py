@@ -95,6 +95,14 @@ def here(tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, 
             "cannot read the file: no such file or directory\n  in: fited/text.parquet\n  missing: fited\n"
             "  near: fitted\n  fix: fitted",
         ),
+        *(
+            (
+                command,
+                3,
+                "cannot read the file: not a directory\n  in: several.h5/x\n  file: several.h5, which is no folder",
+            )
+            for command in (["run", *TWO[:2], "-m", "text=several.h5/x"], ["inspect", "several.h5/x"])
+        ),
         (["apply", "fited", *TWO], 3, "no projector here\n  in: fited\n  near: fitted\n  fix: fitted"),
         (
             ["apply", "several.h5", *TWO],

@@ -53,6 +53,7 @@ def written(document: Any, folder: Path) -> Path:
         ("", DAMAGED),
         ("{", DAMAGED),
         ("\udcff", DAMAGED),
+        ("rank = 4", DAMAGED),
         ("[]", FOREIGN),
         ("{}", FOREIGN),
         ('{"schema_version": "1", "modalities": {}, "pairs": [], "warnings": []}', FOREIGN),
@@ -75,6 +76,22 @@ def test_what_cannot_be_read_is_refused(read: Reader, tmp_path: Path, text: str,
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert read(file.parent) == (3, "", f"error: {message.format(file)}\n")
     assert not (tmp_path / "made").exists()
+
+
+def test_a_file_of_something_else_is_refused(read: Reader, outputs: Outputs, tmp_path: Path) -> None:
+    """Given by itself: of one that is called as ours nobody else can have been the writer."""
+    out = outputs.folder / "run"
+    (tmp_path / "clear.toml").write_text("rank = 4")
+    (tmp_path / "cut.json").write_text('{"schema_version": 1')
+    for path, but in {
+        out / "manifest.json": "",
+        out / "projector.safetensors": ", but a file of safetensors",
+        next(out.glob("embeddings/*.parquet")): ", but a file of Parquet",
+        tmp_path / "clear.toml": "",
+    }.items():
+        message = f"error: these are no diagnostics of clear-cli{but}\n  in: {path}\n  fix: {GIVE}\n"
+        assert read(path) == (3, "", message)
+    assert read(tmp_path / "cut.json") == (3, "", f"error: {DAMAGED.format(tmp_path / 'cut.json')}\n")
 
 
 def test_what_is_not_there_is_refused(read: Reader, tmp_path: Path) -> None:

@@ -72,6 +72,21 @@ def test_no_file_but_one_of_a_like_name(kind: Kind, path: Path) -> None:
     assert refusal(kind.read, place) == f"no {kind.what} here\n  in: {place}\n  near: {near}\n  fix: {near}"
 
 
+def test_no_file_but_a_folder(kind: Kind, tmp_path: Path) -> None:
+    folder = tmp_path / "projector.safetensors"
+    folder.mkdir()
+    assert refusal(kind.read, folder.parent if kind.format == "projector" else folder) == (
+        f"this is no {kind.what}, but a folder\n  in: {folder}\n  fix: {kind.give}"
+    )
+
+
+def test_a_path_below_a_file(kind: Kind, path: Path) -> None:
+    for place in (path / "x", path / "x/y"):
+        assert refusal(kind.read, place) == (
+            f"no {kind.what} here\n  in: {place}\n  file: {path}, which is no folder\n  fix: {kind.fix}"
+        )
+
+
 @pytest.mark.parametrize(
     ("content", "container"),
     [
