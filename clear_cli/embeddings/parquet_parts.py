@@ -7,9 +7,10 @@ strings: `part-10` comes before `part-2`, as it does for pandas, Arrow and Spark
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -157,11 +158,51 @@ def readable(where: object) -> Iterator[None]:
 
 
 def part_of(name: Path, path: Path, metadata: pq.FileMetaData) -> Part:
-    """A part, by its footer."""
+    """A part, by its footer. Errors as in `readable`."""
+    with readable(path):
+        _raise_damage(metadata)
     leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
     widths = [_WIDTHS.get(leaf.physical_type, max(leaf.length, 0)) for leaf in leaves]
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     return Part(path, name, tuple(group.num_rows for group in groups), tuple(_size(group, widths) for group in groups))
+
+
+def _raise_damage(metadata: pq.FileMetaData) -> None:
+    """Begin to read all columns of each row group from a file without bytes.
+
+    To ask the footer for a damaged column chunk (`RowGroupMetaData.column`) ends the whole process, for there Arrow
+    does not catch what it throws. To read from it raises the same as an exception, before the first byte is asked for.
+
+    Raises:
+        OSError: A column chunk is damaged.
+    """
+    file = pq.ParquetFile(pa.PythonFile(_NoBytes(), mode="r"), metadata=metadata, buffer_size=1 << 16)
+    columns = list(range(metadata.num_columns))
+    for group in range(metadata.num_row_groups):
+        with suppress(EOFError, pa.ArrowNotImplementedError):
+            next(file.reader.iter_batches(1, [group], columns, use_threads=False), None)
+
+
+class _NoBytes(io.RawIOBase):
+    """A file as large as you like, of which nothing can be read."""
+
+    _at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: 1 << 60}[whence]
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        raise EOFError(f"{size} bytes")
 
 
 def _size(group: pq.RowGroupMetaData, widths: Sequence[int]) -> int:

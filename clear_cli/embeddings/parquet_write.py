@@ -18,7 +18,7 @@ import pyarrow as pa
 from clear_cli.embeddings import base
 from clear_cli.embeddings.base import Chunk, Floats
 from clear_cli.embeddings.parquet_layout import part_writer, settings_of, write_schema, write_summary
-from clear_cli.embeddings.parquet_parts import Part, RowGroup, opened
+from clear_cli.embeddings.parquet_parts import Part, RowGroup, opened, readable
 from clear_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ class ParquetSink:
         with opened(part.path) as file:
             schema = file.schema_arrow
             others = list(dict.fromkeys(name for name in schema.names if name not in self._columns))
-            with part_writer(target, schema, settings_of(schema, file.metadata, self._holds)) as writer:
+            with readable(part.path):
+                settings = settings_of(schema, file.metadata, self._holds)
+            with part_writer(target, schema, settings) as writer:
                 for number, rows in enumerate(part.row_groups):
                     group = RowGroup(file, number, 0, rows, f"{part.path}, row group {number}")
                     batches = group.batches(others, part.rows_in(number, base.CHUNK_BYTES))

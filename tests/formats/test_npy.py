@@ -144,6 +144,10 @@ class TestReading:
         id_file.write_text("\n".join(IDS))
         assert open_source(path, modality="image", ids=id_file).notes == []
 
+    def test_a_first_row_of_signalling_nan_is_no_padding(self, path: Path) -> None:
+        np.save(path, np.full((9, DIM), np.uint32(0x7F800001)).view(np.float32))
+        assert open_source(path, modality="image").notes == []
+
     def test_a_row_that_is_no_embedding(self, path: Path) -> None:
         """Nothing is allocated for it; a sparse file takes no room on the disk, either."""
         path.write_bytes(npy_array.header_of((3, 10**10), np.dtype(np.float32)))

@@ -409,6 +409,23 @@ def test_damage_of_ids_is_found(tmp_path: Path) -> None:
     assert f"in: {path}, row group 1" in error_of(lambda: list(source.ids()))
 
 
+def test_a_footer_that_would_end_the_process_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(), path)
+    # Values may be null no more, and the histogram of definition levels is too long.
+    patched(path, (b"\x25\x02\x18\x07element", b"\x25\x00\x18\x07element"))
+    reason = "Definition level histogram size mismatch, size: 4, expected: 3"
+    assert error_of(lambda: opened(path)).startswith(f"cannot be read as Parquet\n  in: {path}\n  reason: {reason}\n")
+
+
+def test_a_name_in_the_footer_that_is_not_utf8_is_found_when_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(), path)
+    source = opened(patched(path, (b"\x19\x18\x07item_id", b"\x19\x18\x07item\xffid")))
+    error = error_of(lambda: rewritten(source, tmp_path / "out.parquet"))
+    assert error.startswith(f"cannot be read as Parquet\n  in: {path}\n  reason: 'utf-8' codec can't decode byte 0xff")
+
+
 def test_damage_that_only_a_checksum_shows_is_found(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", table(), compression="none", use_dictionary=False, write_page_checksum=True)
     source = opened(path)
