@@ -9,7 +9,7 @@ import pytest
 from clear_cli import glossary
 from clear_cli.errors import UsageError
 from clear_cli.gates import Gate, divided, judge, refuse_unknowable
-from clear_cli.metrics import METRICS, MODALITY_METRICS, PAIR_METRICS, SHARES
+from clear_cli.metrics import METRICS, MODALITY_METRICS, PAIR_METRICS, SHARES, places_of
 
 
 def pair(a: str, b: str, leftover: float | None) -> dict[str, Any]:
@@ -203,6 +203,77 @@ def test_what_a_file_says_of_other_modalities_does_not_count() -> None:
 def test_a_limit_is_suggested_as_it_was_given() -> None:
     with pytest.raises(UsageError, match=r"image\.rank<0\.12345678'"):
         passed("imag.rank<0.12345678")
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "options", "problem", "fix", "others"),
+    [
+        ("drift_mean_shift<1", "run", {}, "is not computed by run", "clear-cli apply", ("rv", "significant_rank")),
+        ("rv<1", "apply", {}, "is not computed by apply", "clear-cli run", ("complete_items", "leftover_new_items")),
+        ("rv<1", "run", {"report": False}, "is not computed with --no-report", "--report", ("significant_rank",)),
+        ("rv<1", "run", {"report": False, "tested": False}, "is not computed with --no-report", "--report", ("rank",)),
+    ],
+)
+@pytest.mark.parametrize("where", ["--gate", "clear.toml, key gates.x"])
+def test_what_a_command_does_not_compute_is_refused_with_what_it_does(
+    text: str, command: str, options: dict[str, bool], problem: str, fix: str, others: tuple[str, ...], where: str
+) -> None:
+    fine, bad = Gate.parse("warnings<9"), Gate.parse(text, where)
+    refuse_unknowable([fine], command, ["image", "text"], **options)
+    with pytest.raises(UsageError) as error:
+        refuse_unknowable([fine, bad], command, ["image", "text"], **options)
+    assert (error.value.problem, error.value.where) == (f'"{bad.metric}" {problem}', where)
+    assert (error.value.fix, error.value.said) == (f"{fix}, or one of these", text)
+    known = str(error.value.details["metrics"]).split(", ")
+    assert {"warnings", *others} <= set(known) <= set(METRICS) - {bad.metric}
+    assert ("significant_rank" in known) == ("significant_rank" in others)
+
+
+def test_what_stands_out_is_known_where_it_is_tested() -> None:
+    refuse_unknowable([Gate.parse("significant_rank>1")], "run", ["image", "text"])
+    refuse_unknowable([Gate.parse("significant_rank>1")], "run", ["image", "text"], report=False)
+    with pytest.raises(UsageError, match="significant_rank"):
+        refuse_unknowable([Gate.parse("significant_rank>1")], "run", ["image", "text"], report=False, tested=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "of_flag", "of_file"),
+    [
+        ("rvv<1", "--gate 'rv<1'", 'rv = "<1"'),
+        ("image.rnk<1", "--gate 'image.rank<1'", 'image.rank = "<1"'),
+        ("image+text.rvv<1", "--gate 'image+text.rv<1'", '"image+text".rv = "<1"'),
+        ("rv<101", "--gate 'rv<100%'", 'rv = "<100%"'),
+        ("rv<1 2", "--gate 'leftover_heldout<=0.1'", 'leftover_heldout = "<=0.1"'),
+    ],
+)
+def test_a_fix_is_written_as_the_place_at_fault_wants_it(text: str, of_flag: str, of_file: str) -> None:
+    for where, fix in (("--gate", of_flag), ("clear.toml, key gates.x", of_file)):
+        with pytest.raises(UsageError) as error:
+            Gate.parse(text, where)
+        assert (error.value.fix, error.value.where, error.value.said) == (fix, where, text)
+
+
+def test_a_gate_about_nothing_says_what_there_is() -> None:
+    for modalities, known, fix in (
+        (["image", "text"], "image+text", "--gate 'image+text.rv<1'"),
+        (["image"], "one modality, and no pair", "another gate"),
+    ):
+        with pytest.raises(UsageError) as error:
+            refuse_unknowable([Gate.parse("image+txet.rv<1")], "run", modalities)
+        assert (error.value.details, error.value.fix) == ({"known": known}, fix)
+        assert (error.value.where, error.value.said) == ("--gate", "image+txet.rv<1")
+
+
+def test_as_json_a_gate_is_its_condition() -> None:
+    (verdict,) = judge([Gate.parse("text.rank<=8", "clear.toml, key gates.x")], {"modalities": {"text": {"rank": 9}}})
+    gate = {"text": "text.rank<=8", "metric": "rank", "place": "text", "sign": "<=", "limit": 8.0}
+    assert verdict.document() == {"gate": gate, "place": "text", "value": 9, "passed": False}
+
+
+def test_where_figures_are() -> None:
+    two, metrics = ["image", "text"], ("rank", "rv", "scale_ratio", "warnings")
+    assert [places_of(one, two) for one in metrics] == [two, ["image+text"], [""], [""]]
+    assert [places_of(one, two[:1]) for one in metrics] == [["image"], [], [], [""]]
 
 
 def test_every_metric_is_a_figure_of_the_document() -> None:
