@@ -192,6 +192,7 @@ def test_what_a_file_says_of_other_modalities_does_not_count() -> None:
 
     here, there = of_file("image.rank<=8", "text+image.complete_items>9"), of_file("audio.rank<1", "audio+text.rv<1")
     assert divided(here + there, "run", ["image", "text"], ["audio", "image"]) == (here, there)
+    assert divided(there[1:], "run", ["text"], ["audio"]) == ([], there[1:])
     # A name that nobody knows is a typing error.
     wrong = of_file("audoi.rank<1", "image+audoi.rv<1", "audio+audoi.rv<1")
     assert divided(wrong, "run", ["image", "text"], ["audio", "image"]) == (wrong, [])
