@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import os
 import struct
 import zipfile
 from collections.abc import Callable
@@ -38,8 +39,8 @@ NUMBERS = (
     2**63,
     2**64 - 1,
 )
-ABSOLUTE = "/clear-cli-fuzz-escape"
-"""A path that no command has any business with; the worker looks whether anything is there."""
+ABSOLUTE = f"/clear-cli-fuzz-{os.getpid() % 10**6:06}"
+"""A path that no command has any business with; the worker looks whether anything is there. No other process has it."""
 TEXTS = (
     "",
     "../escape",
